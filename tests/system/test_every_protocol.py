@@ -1,47 +1,52 @@
-"""One chat over every protocol at once: begun by `useChat`, watched by AG-UI, a WebSocket and a terminal, approved in an
-editor, stopped by OpenAI's SDK, the server killed twice on the way. All end with the same words."""
+"""One chat over every protocol at once: begun by `useChat`, watched over AG-UI, a WebSocket, server-sent events, in
+the web UI and in a terminal, approved in an editor, stopped by OpenAI's SDK, and read over MCP, the server killed
+twice on the way. All end with the same words."""
 
 from __future__ import annotations
 
-import asyncio
+import random
 from pathlib import Path
 
 import pytest
 
 from how_to.node import node_marks
+from programs import CHROMIUM, needs_program
 
-from .every_protocol.course import open_course
+from .every_protocol.course import Course, open_course
 
-pytestmark = [pytest.mark.anyio, *node_marks()]
+pytestmark = [pytest.mark.anyio, needs_program(*CHROMIUM), *node_marks()]
+
+
+async def follow(course: Course, kills_after: tuple[int, int], stop_after: int) -> None:
+    """The chat's course. The server is killed, and the last turn stopped, when every watcher shows so many tokens."""
+    await course.begin()
+    await course.join()
+    await course.open_screens()
+    course.trial.release()
+    await course.wait_shown(kills_after[0])
+    await course.kill_and_start()
+    await course.wait_complete()
+
+    course.send("second pay")
+    await course.approve()
+    await course.wait_shown(kills_after[1])
+    await course.kill_and_start()
+    await course.wait_complete()
+
+    course.send("third")
+    await course.stop(stop_after)
+    await course.wait_complete()
+    await course.check_end()
 
 
 async def test_all_clients_of_a_chat_end_with_the_same_words(tmp_path: Path) -> None:
     async with open_course(tmp_path, seed=1, on_worker_lost="continue") as course:
-        await course.begin()
-        await course.join()
-        course.trial.release()
-        await course.wait_shown(20)
-        await course.kill_and_start()
-        await course.wait_complete()
+        await follow(course, (20, 20), 20)
 
-        course.send("second pay")
-        await course.approve()
-        await course.wait_shown(20)
-        await course.kill_and_start()
-        await course.wait_complete()
 
-        course.send("third")
-        turn_id = await course.wait_running()
-        course.ag_ui.join()
-        await course.wait_shown(20)
-        following = asyncio.create_task(course.openai.follow(turn_id))
-        await asyncio.sleep(0.1)
-        status, text = await course.openai.cancel(turn_id)
-        assert status == "cancelled"
-        course.trial.record_stop(turn_id)
-        assert await following == "cancelled"
-        assert course.openai.streamed == text
-        await course.wait_complete()
-        evidence = await course.check_end()
-        assert course.trial.server.kills == 2
-        assert len(evidence.watched) == 3
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(12))
+async def test_they_do_whenever_the_server_is_killed(tmp_path: Path, seed: int) -> None:
+    rnd = random.Random(seed)
+    async with open_course(tmp_path, seed=seed, on_worker_lost=("restart", "keep", "continue")[seed % 3]) as course:
+        await follow(course, (rnd.randint(1, 60), rnd.randint(1, 60)), rnd.randint(1, 60))

@@ -11,7 +11,6 @@ from typing import Any
 from openai import AsyncOpenAI
 
 from antiphon.testing.checker import check
-from antiphon.testing.evidence import Evidence
 from api.acp.editor import open_editor
 from api.acp.test_editors import chosen
 from api.agui.conftest import CLIENT as AGUI_SCRIPT
@@ -23,11 +22,13 @@ from support.waiting import wait_until
 
 from .node_clients import AgUi, UseChat
 from .python_clients import Command, Editor, OpenAi, Resource, Socket
+from .screens import open_page, open_terminal
 from .scripted_trial import ScriptedTrial
 from .transcript import Said, Shows, has_begun, of_messages, words
 
-PAY = 2
-"""The turn that calls the tool."""
+ABANDONED = [True, False, False, True, False, True]
+"""The model calls: an answer that is killed and the one that replaces it, the call of the tool, the answer to its
+result twice, and the one that is stopped."""
 
 
 class Course:
@@ -80,6 +81,11 @@ class Course:
         self.openai = OpenAi(await stack.enter_async_context(openai), self.chat_id)
         self.watchers += [self.ag_ui, socket, self.editor, self._command("attach", self.chat_id)]
 
+    async def open_screens(self) -> None:
+        """A browser and a terminal."""
+        self.watchers.append(await self._stack.enter_async_context(open_page(*self.access, self.chat_id)))
+        self.watchers.append(await self._stack.enter_async_context(open_terminal(self.folder, self.chat_id)))
+
     def _command(self, *args: str) -> Command:
         command = Command(args, self.folder / f"{args[0]}.jsonl", env={"XDG_RUNTIME_DIR": str(self.folder)})
         self._stack.push_async_callback(command.close)
@@ -131,13 +137,15 @@ class Course:
     async def _wait_same(self, clients: list[Shows], expected: Said) -> None:
         for client in clients:
             same = expected if client.is_exact else words(expected)
-            await wait_until(client.said, f"{client.name} shows {same}", accept=same.__eq__, deadline_s=20)
+            await wait_until(client.said, f"{client.name} shows {same}", accept=same.__eq__)
 
     async def approve(self) -> None:
         """The editor is asked for a permission, and gives it."""
         shown = await self.use_chat.ended()
         assert shown.parts("tool-pay")[0]["state"] == "approval-requested"
-        await self.ag_ui.ended()
+        self.ag_ui.join()
+        (interrupt,) = (await self.ag_ui.ended()).interrupts
+        assert interrupt["reason"] == "tool_call"
         asked, answer = await self.editor.client.wait_asked(self.chat_id)
         assert asked["toolCall"]["title"].startswith("pay(")
         answer.set_result(chosen("allow"))
@@ -154,9 +162,21 @@ class Course:
         assert status == 200
         return dict(chat)
 
+    async def stop(self, tokens: int) -> None:
+        """OpenAI's SDK cancels the response that it follows, when every watcher shows so much of it."""
+        turn_id = await self.wait_running()
+        self.ag_ui.join()
+        following = asyncio.create_task(self.openai.follow(turn_id))
+        await self.wait_shown(tokens)
+        await wait_until(lambda: self.openai.streamed, "OpenAI's client has a beginning")
+        status, text = await self.openai.cancel(turn_id)
+        self.trial.record_stop(turn_id)
+        assert (status, await following) == ("cancelled", "cancelled")
+        assert self.openai.streamed == text
+
     # --- the end
 
-    async def check_end(self) -> Evidence:
+    async def check_end(self) -> None:
         """All show the same, repeated requests run nothing, and the checker finds nothing."""
         expected = of_messages(await self.trial.api_messages())
         calls = len(self.trial.model.requests)
@@ -168,7 +188,9 @@ class Course:
         evidence = await self.trial.collect()
         assert check(evidence) == []
         assert len(evidence.tool_runs) == 1
-        return evidence
+        assert len(self.editor.client.asked) == 1
+        assert len(evidence.watched) == 3
+        assert [request.is_abandoned for request in self.trial.model.requests] == ABANDONED
 
     async def _posts(self) -> list[int]:
         requests = (await self.use_chat.report()).requests

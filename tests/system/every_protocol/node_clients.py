@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 
 from api.agui.conftest import Client as Agent
+from api.agui.conftest import Seen as AgUiSeen
 from api.ui_stream.conftest import Seen as UiSeen
 from api.ui_stream.conftest import UiChat
 
@@ -54,14 +55,15 @@ class AgUi:
 
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
-        self._run: asyncio.Task[object] | None = None
+        self._run: asyncio.Task[AgUiSeen] | None = None
 
     def join(self) -> None:
         self._run = asyncio.create_task(self._agent.do("connect"))
 
-    async def ended(self) -> None:
+    async def ended(self) -> AgUiSeen:
+        """What the last run has brought."""
         assert self._run is not None
-        await self._run
+        return await self._run
 
     async def said(self) -> Said:
         messages = (await self._agent.do("report")).messages

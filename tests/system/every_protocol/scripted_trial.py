@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from antiphon.core.events import Event
 from antiphon.testing.evidence import Interrupted, Sent, Watched
 from antiphon.testing.model_answers import FOREVER, Answer, FakeCall, Fault
 from antiphon.testing.model_server import SeenRequest
@@ -19,7 +18,7 @@ STOP_S = 120.0
 
 
 class ScriptedTrial(Trial):
-    """The first answer of all begins when `release` is called. A message with the word `pay` calls that tool first."""
+    """The very first answer begins when `release` is called. A message with the word `pay` calls that tool first."""
 
     def __init__(self, *args: Any, **how: Any) -> None:
         super().__init__(*args, chats=0, **how)
