@@ -7,6 +7,10 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 
+WHOLE = "whole"
+"""The kind of a piece that is a block by itself."""
+
+
 class Piece(NamedTuple):
     """Text of one kind of update; or the JSON of a block that is not text."""
 
@@ -27,10 +31,15 @@ class Shown:
 
     def add(self, piece: Piece) -> None:
         last = self.pieces[-1] if self.pieces else None
-        if last is not None and last.kind == piece.kind:
+        if last is not None and last.kind == piece.kind != WHOLE:
             self.pieces[-1] = Piece(piece.kind, last.text + piece.text)
         else:
             self.pieces.append(piece)
+
+    def is_beginning_of(self, pieces: Iterable[Piece]) -> bool:
+        """Whether the whole text has all of this at its beginning."""
+        compared = BegunAgain(self)
+        return all(compared.accept(piece) is not None for piece in Shown(pieces).pieces) and compared.is_done
 
 
 class BegunAgain:
