@@ -178,10 +178,12 @@ def test_an_answer_that_is_begun_again_goes_on_as_long_as_its_text_agrees(again:
     assert len({one["messageId"] for one in updates}) == (2 if BEGUN_AGAIN in expected else 1)
 
 
-def appended(seq: int, *content: dict[str, Any]) -> FactEvent:
+def appended(seq: int, draft: int, text: str) -> FactEvent:
     """An answer of turn 2."""
-    message = {"id": seq, "role": "assistant", "turn_id": 2, "content": list(content), "created_at": ""}
-    return FactEvent(type="message_appended", seq=seq, at="", status="running", draft=seq, data={"message": message})
+    content = [{"type": "text", "text": text}]
+    message = {"id": seq, "role": "assistant", "turn_id": 2, "content": content, "created_at": ""}
+    data = {"message": message, "closes": {"draft": draft, "upto": len(text)}}
+    return FactEvent(type="message_appended", seq=seq, at="", status="running", draft=seq, data=data)
 
 
 def written(draft: int, *parts: Any) -> list[Delta]:
@@ -198,10 +200,10 @@ def test_an_end_that_was_shown_and_not_stored_is_withdrawn(is_lost_before: bool)
     if is_lost_before:
         updates += chat.apply(FactEvent(type="attempt_lost", seq=4, at="", status="running", draft=4))
         updates += [update for delta in written(4, Text("One two three")) for update in chat.apply(delta)]
-    updates += chat.apply(appended(5, {"type": "text", "text": "One two"}))
+    updates += chat.apply(appended(5, 4 if is_lost_before else 2, "One two"))
     updates += chat.apply(FactEvent(type="attempt_lost", seq=6, at="", status="running", draft=6))
     updates += [update for delta in written(6, Text("Again.")) for update in chat.apply(delta)]
-    updates += chat.apply(appended(7, {"type": "text", "text": "Again."}))
+    updates += chat.apply(appended(7, 6, "Again."))
     words = BEGUN_AGAIN if is_lost_before else CUT_BACK
     assert "".join(one["content"]["text"] for one in updates) == f"One two three.{words}One twoAgain."
     assert [update["_meta"] for update in updates if "_meta" in update] == [{WITHDRAWN: "2-2"}]

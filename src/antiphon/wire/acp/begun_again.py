@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-
 WHOLE = "whole"
 """The kind of a piece that is a block by itself."""
 
@@ -35,11 +34,6 @@ class Shown:
             self.pieces[-1] = Piece(piece.kind, last.text + piece.text)
         else:
             self.pieces.append(piece)
-
-    def is_beginning_of(self, pieces: Iterable[Piece]) -> bool:
-        """Whether the whole text has all of this at its beginning."""
-        compared = BegunAgain(self)
-        return all(compared.accept(piece) is not None for piece in Shown(pieces).pieces) and compared.is_done
 
 
 class BegunAgain:

@@ -142,8 +142,8 @@ class ChatUpdates:
             return  # hidden by a truncation
         if message["turn_id"] != self._turn_id:
             yield from self._begin(message["turn_id"], message["turn_id"])
-        elif message["role"] == "assistant":
-            self._compare(convert(message["content"], tuple[Part, ...]))
+        elif self._output is not None and self._output.take_back(event) is not None:
+            self._take_back()
         yield from self._rendered(event)
         self._after, self._mark = event.seq, ""
         if message["role"] == "user" and not self._is_own(message.get("client_message_id", "")):
@@ -168,18 +168,13 @@ class ChatUpdates:
             self._again = BegunAgain(self._shown)
         self._shown, self._abandoned_at = Shown(), (seq, "")
 
-    def _compare(self, content: Iterable[Part]) -> None:
-        """Of an answer whose worker was lost, the end may have been shown and not stored: then the message is put out
-        again, as it is stored."""
-        again = self._again
-        shown = self._shown if again is None else again.matched
-        if shown.is_beginning_of(piece for part in content for piece in _pieces(part)):
-            return
-        if again is None:
-            self._again, self._abandoned_at = BegunAgain(shown), (self._after, "-stored")
+    def _take_back(self) -> None:
+        """The committed message has less than was shown. It is put out again: compare it."""
+        if self._again is None:
+            self._again, self._abandoned_at = BegunAgain(self._shown), (self._after, "-stored")
         else:
-            self._again = BegunAgain(again.shown)
-        self._shown, self._output = Shown(), TurnOutput(self._turn_id, self._turn_id)
+            self._again = BegunAgain(self._again.shown)
+        self._shown = Shown()
 
     def _withdraw(self, words: str) -> Iterator[Update]:
         """What was shown of an abandoned draft does not count. What follows has another id."""
@@ -271,14 +266,6 @@ class ChatUpdates:
 
     def _chunk(self, kind: str, block: Block) -> Update:
         return {"sessionUpdate": kind, "messageId": self._message_id, "content": block}
-
-
-def _pieces(part: Part) -> Iterator[Piece]:
-    """A part of a message as it is put out; a call is none."""
-    if isinstance(part, Text | Reasoning) and part.text:
-        yield Piece("agent_message_chunk" if isinstance(part, Text) else "agent_thought_chunk", part.text)
-    elif not isinstance(part, Text | Reasoning | ToolCall):
-        yield from (Piece(WHOLE, encode(block).decode()) for block in blocks_of([part]))
 
 
 def notice(title: str, description: str = "", *, severity: str = "warning") -> Update:
