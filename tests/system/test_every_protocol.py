@@ -18,7 +18,8 @@ pytestmark = [pytest.mark.anyio, needs_program(*CHROMIUM), *node_marks()]
 
 
 async def follow(course: Course, kills_after: tuple[int, int], stop_after: int) -> None:
-    """The chat's course. The server is killed, and the last turn stopped, when every watcher shows so many tokens."""
+    """The chat's course. The numbers are those of the tokens that every watcher shows when the server is killed, and
+    when the last turn is stopped."""
     await course.begin()
     await course.join()
     await course.open_screens()

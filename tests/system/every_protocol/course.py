@@ -99,7 +99,7 @@ class Course:
         self.use_chat.send(word, f"page-{self.turn}")
 
     async def wait_shown(self, tokens: int) -> None:
-        """Until every watcher shows so much of the answer."""
+        """Until every watcher shows this number of tokens of the answer."""
         for watcher in self.watchers:
             await wait_until(
                 watcher.said,
@@ -121,7 +121,7 @@ class Course:
         self.ag_ui.join()
 
     async def wait_complete(self) -> UiSeen:
-        """Until the turn is over, and every watcher shows what the API has."""
+        """Until the turn has ended, and every watcher shows what the API has."""
         await self.trial.settle()
         seen = await self.use_chat.ended()
         await self.ag_ui.ended()
@@ -163,7 +163,7 @@ class Course:
         return dict(chat)
 
     async def stop(self, tokens: int) -> None:
-        """OpenAI's SDK cancels the response that it follows, when every watcher shows so much of it."""
+        """OpenAI's SDK cancels the response that it follows, when every watcher shows that many tokens."""
         turn_id = await self.wait_running()
         self.ag_ui.join()
         following = asyncio.create_task(self.openai.follow(turn_id))
