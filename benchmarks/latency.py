@@ -7,11 +7,12 @@ import json
 import time
 
 from antiphon.server.open_instance import open_instance, open_server
+from benchmarks.ways import OWN, Way
 
 PACE_S = 0.005
 
 
-async def added_latency_ms(*, tokens: int) -> tuple[float, float]:
+async def added_latency_ms(*, tokens: int, way: Way = OWN) -> tuple[float, float]:
     """(p50, p99) milliseconds per token, from the write at the model server to the read at the watcher."""
     sent: list[float] = []
     seen: list[float] = []
@@ -44,9 +45,8 @@ async def added_latency_ms(*, tokens: int) -> tuple[float, float]:
         chat = await instance.chats.create(chat_id=instance.ids.uuid(), content="go")
         host, _, own_port = url.removeprefix("http://").partition(":")
         reader, writer = await asyncio.open_connection(host, int(own_port))
-        path = f"/api/v1/chats/{chat.chat_id}/stream?after=0"
-        writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {secret}\r\n\r\n".encode())
-        await reader.readuntil(b"event: caught_up")
+        writer.write(way.request(chat.chat_id, host=host, token=secret))
+        await reader.readuntil(way.begun)
         begin.set()
         buffer = b""
         while len(seen) < tokens:

@@ -3,43 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from typing import NamedTuple
 
 import uvloop
 
+from benchmarks.latency import added_latency_ms
 from benchmarks.runner import Figure, Scale, middle
 from benchmarks.server import BenchServer
+from benchmarks.ways import OTHERS, OWN, Way
 
 WATCHERS = 50
 RATE = 50
 """Tokens in a second."""
-KEY = "AAAAAAAAAAAAAAAAAAAAAA=="
-
-
-class Way(NamedTuple):
-    """How one protocol follows a turn: the head of its request, its body, and what it sends when it has begun.
-    `{chat}` is the chat's id, `{hex}` the same without dashes."""
-
-    name: str
-    method: str
-    path: str
-    begun: bytes
-    headers: str = ""
-    body: str = ""
-
-
-UPGRADE = f"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n"
-OWN = Way("its own stream", "GET", "/api/v1/chats/{chat}/stream?after=1", b"caught_up")
-OTHERS = (
-    Way("a WebSocket", "GET", "/api/v1/chats/{chat}/stream?after=1", b"caught_up", UPGRADE),
-    Way("a stream of many chats", "GET", "/api/v1/streams?chat={chat}&after=1", b"caught_up"),
-    Way("OpenAI's Responses", "GET", "/v1/responses/resp_{hex}_2?stream=true", b"response.in_progress"),
-    Way("the AI SDK's UI message stream", "GET", "/api/ui/chat/{chat}/stream", b'"start"'),
-)
 
 
 def measure_protocols(scale: Scale) -> list[Figure]:
-    """CPU of the server per delivered token, 50 watchers, 50 tokens/s."""
+    """CPU of the server per delivered token, 50 watchers, 50 tokens/s; and the added latency of one watcher."""
     repeats, tokens = (1, 100) if scale.is_quick else (min(scale.repeats, 3), 400)
     costs: dict[str, list[float]] = {way.name: [] for way in (OWN, *OTHERS)}
     for _ in range(repeats):
@@ -47,7 +25,7 @@ def measure_protocols(scale: Scale) -> list[Figure]:
             with BenchServer() as server:
                 costs[way.name].append(uvloop.run(_deliver(server, way, tokens)))
     floor = middle(costs[OWN.name])
-    return [
+    return _latencies(scale) + [
         Figure(
             name=f"CPU per delivered token, {WATCHERS} watchers, {RATE} tokens/s: {way.name}",
             value=middle(costs[way.name]),
@@ -56,6 +34,26 @@ def measure_protocols(scale: Scale) -> list[Figure]:
             floor_name=OWN.name,
             goal="≤ 2 ×",
             is_met=middle(costs[way.name]) <= 2 * floor,
+        )
+        for way in OTHERS
+    ]
+
+
+def _latencies(scale: Scale) -> list[Figure]:
+    tokens = 100 if scale.is_quick else 500
+    repeats = 1 if scale.is_quick else min(scale.repeats, 3)
+    found: dict[str, list[float]] = {way.name: [] for way in (OWN, *OTHERS)}
+    for _ in range(repeats):
+        for way in (OWN, *OTHERS):
+            found[way.name].append(uvloop.run(added_latency_ms(tokens=tokens, way=way))[0])
+    floor = middle(found[OWN.name])
+    return [
+        Figure(
+            name=f"added latency, model socket → watcher socket, p50: {way.name}",
+            value=middle(found[way.name]),
+            unit="ms",
+            floor=floor,
+            floor_name=OWN.name,
         )
         for way in OTHERS
     ]
@@ -86,14 +84,7 @@ class _Watcher:
     @classmethod
     async def open(cls, server: BenchServer, way: Way, chat_id: str) -> _Watcher:
         reader, writer = await asyncio.open_connection(server.host, server.port)
-        names = {"chat": chat_id, "hex": chat_id.replace("-", "")}
-        path, body = way.path, way.body
-        for name, value in names.items():
-            path, body = path.replace(f"{{{name}}}", value), body.replace(f"{{{name}}}", value)
-        writer.write(
-            f"{way.method} {path} HTTP/1.1\r\nHost: {server.host}:{server.port}\r\n"
-            f"Authorization: Bearer {server.token}\r\nContent-Length: {len(body)}\r\n{way.headers}\r\n{body}".encode()
-        )
+        writer.write(way.request(chat_id, host=f"{server.host}:{server.port}", token=server.token))
         return cls(reader, writer)
 
     async def wait_for(self, text: bytes) -> None:

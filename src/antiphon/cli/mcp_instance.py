@@ -11,7 +11,7 @@ import httpx2
 
 from antiphon.cli.embedded import find_or_start
 from antiphon.cli.instance import InstanceAccess
-from antiphon.client.transport import make_http_client
+from antiphon.client.asynchronous.http_client import make_http_client
 
 SILENCE_S = 60.0
 """How long the server may be silent, in seconds. It sends something every 10 s."""

@@ -53,15 +53,6 @@ def transport_settings(url: str, verify: Verify) -> dict[str, Any]:
     return {"limits": limits, "verify": verify if url.startswith("https:") else False}
 
 
-def make_http_client(url: str, token: str, *, timeout_s: float, verify: Verify) -> httpx2.AsyncClient:
-    """A client of an instance; use it in an `async with`. Raises `Invalid` for an invalid address or token."""
-    settings = client_settings(url, token, timeout_s=timeout_s)
-    connecting = transport_settings(url, verify)
-    if is_loopback(url):
-        return httpx2.AsyncClient(transport=httpx2.AsyncHTTPTransport(**connecting), **settings)
-    return httpx2.AsyncClient(**connecting, **settings)
-
-
 def check_url(url: str) -> httpx2.URL:
     try:
         parsed = httpx2.URL(url)

@@ -66,6 +66,11 @@ async def test_without_a_cursor_each_chat_begins_with_a_resync(api: ApiClient) -
     await api.send(chats[2], "/say more")
     assert (await stream.until("turn_ended")).json["chat_id"] == chats[2]
     await stream.close()
+    resumed = await api.stream(path, cursor=stream.seen[-1].id)
+    assert (await resumed.until("ended")).json["chat_id"] == chats[1]
+    await resumed.until("caught_up")
+    await resumed.close()
+    assert (await api.ask("GET", path)).status == 404
 
 
 @pytest.mark.parametrize(

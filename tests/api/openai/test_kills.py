@@ -28,10 +28,10 @@ def test_a_stream_that_the_server_closes_says_where_to_resume(tmp_path: Path) ->
     data, port = tmp_path / "data", free_port()
     seen: list[Any] = []
     with server_process(data, "--drain-s", "0", port=port) as server, client_of(server) as client:
-        for event in client.responses.create(input=f"/tokens {COUNT}\n/rate 200", stream=True):
+        for event in client.responses.create(input=f"/tokens {COUNT}\n/rate 40", stream=True):
             seen.append(event)
-            if sum(event.type == DELTA for event in seen) == 5:
-                server.signal()
+            if event.type == DELTA and sum(event.type == DELTA for event in seen) == 5:
+                server.signal()  # once: a second signal ends the process at once
     last = seen[-1]
     assert (last.type, last.code, last.sequence_number) == ("error", "stream_closed", seen[-2].sequence_number)
     with server_process(data, port=port) as server, client_of(server) as client:

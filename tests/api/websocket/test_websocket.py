@@ -244,6 +244,27 @@ async def test_a_client_that_pauses_gets_everything_in_larger_pieces() -> None:
             assert len(fold(client.events(chat_id)).messages) == 2
 
 
+async def _say_much(turn: Any) -> AsyncIterator[Any]:
+    for _ in range(20):
+        yield "0123456789" * 50_000
+
+
+async def test_pongs_do_not_come_into_a_large_event() -> None:
+    async with open_api(agent=_say_much) as api:
+        chat_id = await api.make_chat()
+        async with connected(api, max_queue=1) as client:
+            await client.do(op="watch", chat_id=chat_id, cursor="0")
+            await api.send(chat_id, "speak")
+            pongs = []
+            for _ in range(20):
+                pongs.append(await client.connection.ping())
+                await asyncio.sleep(0.01)
+            await client.until("turn_ended")
+            check_cursors(client.events(chat_id))
+            for pong in pongs:
+                await pong
+
+
 async def test_a_chat_that_is_not_in_memory_is_read_from_the_store_beside_others(api: ApiClient) -> None:
     long, other = await api.make_chat(), await api.make_chat()
     for n in range(60):  # more bytes than a reader keeps

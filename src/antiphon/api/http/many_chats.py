@@ -18,7 +18,7 @@ from antiphon.api.http.shapes import chats as s
 from antiphon.api.http.sse import HEADERS, LAST, DirectWriter, LiveAnswer, disconnected, in_pieces
 from antiphon.api.http.table import Call, Operation, Policy, route
 from antiphon.api.named_chats import chats_of
-from antiphon.errors import CursorInvalid, Invalid
+from antiphon.errors import CursorInvalid, Invalid, NotFound
 from antiphon.watch.batch import Batch
 from antiphon.watch.watcher_group import WatcherGroup
 from antiphon.wire.cursor import parse_cursor
@@ -127,15 +127,19 @@ async def stream_many(call: Call) -> Response:
     chat_ids = [canonical_id(name) for name in query.chat]
     if not 1 <= len(chat_ids) <= CHATS_MAX or len(set(chat_ids)) < len(chat_ids):
         raise Invalid("chat", f"give 1 to {CHATS_MAX} different chats")
-    place = call.request.headers.get("last-event-id") or query.after
+    resumed = call.request.headers.get("last-event-id", "")
+    place = resumed or query.after
     chats = list(zip(chat_ids, _cursors(place, len(chat_ids)), strict=True))
     assert call.token is not None
     async with AsyncExitStack() as stack:
-        group = WatcherGroup(_Events(chats), owner_id=call.owner_id, token_id=call.token.token_id)
+        encoder = _Events(chats)
+        group = WatcherGroup(encoder, owner_id=call.owner_id, token_id=call.token.token_id)
         stack.push_async_callback(group.aclose)
         await stack.enter_async_context(call.instance.watch.supervise(group))
         for chat_id, cursor in chats:
-            await chats_of(call).get(chat_id)
+            if not await _exists(call, chat_id, is_resumed=bool(resumed)):
+                group.put([encoder.ended(chat_id, "deleted")])
+                continue
             opened = call.instance.watch.open_watcher(
                 chat_id,
                 cursor,
@@ -144,8 +148,21 @@ async def stream_many(call: Call) -> Response:
                 by_ref=query.commit == "ref",
             )
             await group.add(chat_id, opened)
+        if not len(group):
+            raise NotFound
         return ManyChatsStream(group, stack.pop_all())
     raise AssertionError("the block above returns or raises")
+
+
+async def _exists(call: Call, chat_id: str, *, is_resumed: bool) -> bool:
+    """Raises `NotFound`, unless the stream is resumed: an error would stop a browser's EventSource for good."""
+    try:
+        await chats_of(call).get(chat_id)
+    except NotFound:
+        if not is_resumed:
+            raise
+        return False
+    return True
 
 
 def _cursors(text: str, count: int) -> list[Cursor]:

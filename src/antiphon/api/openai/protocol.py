@@ -27,6 +27,7 @@ _OWNER = Policy.OWNER
 
 
 def _route(method: str, path: str, handler: Any, summary: str, **more: Any) -> Operation:
+    more["error_type"] = s.OpenAIErrorAnswer
     return route(method, path, handler, _OWNER, summary, (200, Json), prefix=PREFIX, protocol=NAME, **more)
 
 

@@ -17,7 +17,7 @@ from antiphon.api.openai import shapes as s
 from antiphon.api.openai.listing import listed_items
 from antiphon.api.openai.opened import OpenedTurn, open_turn
 from antiphon.api.openai.turns import Turns, Wanted, model_of
-from antiphon.core.events import CaughtUp, Delta, Event
+from antiphon.core.events import CaughtUp, Delta, Event, FactEvent
 from antiphon.core.model import Chat
 from antiphon.errors import Invalid, NotAllowedNow
 from antiphon.wire.openai.ids import ResponseId, parse_conversation_id, parse_response_id
@@ -56,9 +56,15 @@ class ResponseTranslation(Translation):
             if len(outputs) == 1 and type(output := outputs[0]) is PartText:
                 return self.stream.delta_sse(output)
             return _sse(self.stream.apply(outputs))
+        self._note_time(event)
         return _sse(self.stream.apply(self._output.apply(event)))
 
+    def _note_time(self, event: Event) -> None:
+        if isinstance(event, FactEvent) and not self.stream.is_complete:
+            self.stream.at = event.at
+
     def pieces(self, event: Event) -> Iterator[bytes]:
+        self._note_time(event)
         for made in self.stream.events(self._output.apply(event)):
             yield _sse([made])
 

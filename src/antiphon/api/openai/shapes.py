@@ -88,3 +88,17 @@ class CompletionBody(Settings, gc=True, kw_only=True):
 class ConversationBody(Value, gc=True):
     metadata: Metadata | None = None
     items: Items | None = None
+
+
+class OpenAIErrorDetail(Value, gc=True):
+    """`antiphon` has this server's own code and further fields, such as `retry_after_ms`."""
+
+    message: str
+    type: str
+    param: str | None = None
+    code: str | None = None
+    antiphon: dict[str, Any] = {}
+
+
+class OpenAIErrorAnswer(Value, gc=True):
+    error: OpenAIErrorDetail

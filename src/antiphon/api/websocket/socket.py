@@ -47,6 +47,10 @@ class SocketWriter(DirectWriter):
         super().__init__(socket.connection, socket.session.group)
         self._socket = socket
 
+    @property
+    def is_in_frame(self) -> bool:
+        return bool(self._rest)
+
     def pump(self) -> None:
         super().pump()
         self._socket.update_reading()
@@ -110,8 +114,10 @@ class DirectSocket:
             self.session.receive(text)
 
     def _flush(self) -> None:
+        """Send what the protocol answers by itself: pongs, a close."""
         for data in self._protocol.data_to_send():
             if data:
+                assert not self._writer.is_in_frame, "nothing is read while a frame is written in part"
                 self.connection.write(data)
 
     def update_reading(self) -> None:

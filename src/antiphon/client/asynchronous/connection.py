@@ -11,6 +11,7 @@ from typing import TypeVar, cast
 
 from antiphon.client import transport
 from antiphon.client.api_requests import ApiRequest
+from antiphon.client.asynchronous.http_client import make_http_client
 from antiphon.client.asynchronous.retrying import retry_unavailable
 from antiphon.client.bodies import check_coding, read_answer_async
 from antiphon.client.errors import error_of
@@ -44,7 +45,7 @@ class AsyncConnection:
         self._retry_s = retry_s
         self._silence_s = silence_s
         self._body_limits = body_limits
-        self._http = transport.make_http_client(url, token, timeout_s=timeout_s, verify=verify)
+        self._http = make_http_client(url, token, timeout_s=timeout_s, verify=verify)
 
     async def aclose(self) -> None:
         await self._http.aclose()

@@ -10,10 +10,9 @@ from functools import partial
 from random import Random
 from typing import TypeVar, cast
 
-import httpx2
-
 from antiphon.client import transport
 from antiphon.client.api_requests import ApiRequest
+from antiphon.client.blocking.http_client import make_http_client
 from antiphon.client.blocking.retrying import retry_unavailable
 from antiphon.client.bodies import check_coding, read_answer
 from antiphon.client.errors import error_of
@@ -47,12 +46,7 @@ class Connection:
         self._retry_s = retry_s
         self._silence_s = silence_s
         self._body_limits = body_limits
-        settings = transport.client_settings(url, token, timeout_s=timeout_s)
-        connecting = transport.transport_settings(url, verify)
-        if transport.is_loopback(url):
-            self._http = httpx2.Client(transport=httpx2.HTTPTransport(**connecting), **settings)
-        else:
-            self._http = httpx2.Client(**connecting, **settings)
+        self._http = make_http_client(url, token, timeout_s=timeout_s, verify=verify)
 
     def close(self) -> None:
         self._http.close()

@@ -17,6 +17,7 @@ from typing import Any
 from antiphon.core.parts import NO_USAGE, Usage
 from antiphon.core.values import Value
 from antiphon.wire.codec import convert
+from antiphon.wire.gotime import parse_time_us
 from antiphon.wire.openai.ids import ResponseId, conversation_id
 from antiphon.wire.openai.response_items import Item, ItemStream, StreamEvent, made_event
 from antiphon.wire.openai.usage import response_usage
@@ -71,6 +72,8 @@ class ResponseStream:
         self._status = "in_progress"
         self._error: Json | None = None
         self._incomplete = ""
+        self.at = ""
+        """When the last fact happened, as the stream has it."""
 
     # --- the object
 
@@ -81,22 +84,30 @@ class ResponseStream:
             "id": str(info.id),
             "object": "response",
             "created_at": info.created_at,
+            "completed_at": parse_time_us(self.at) // 1_000_000 if self.at and self.is_complete else None,
             "status": self._status,
             "background": False,
             "error": self._error,
             "incomplete_details": {"reason": self._incomplete} if self._incomplete else None,
             "instructions": info.instructions or None,
+            "frequency_penalty": 0.0,
             "max_output_tokens": None,
+            "max_tool_calls": None,
             "model": info.model,
             "output": [item.settle() for item in self._items.items if self._is_shown(item)],
             "parallel_tool_calls": True,
+            "presence_penalty": 0.0,
             "previous_response_id": None,
+            "prompt_cache_key": None,
             "reasoning": {"effort": None, "summary": None},
+            "safety_identifier": None,
+            "service_tier": "default",
             "store": True,
-            "temperature": None,
+            "temperature": 1.0,
             "text": {"format": {"type": "text"}},
             "tool_choice": "auto",
-            "top_p": None,
+            "top_logprobs": 0,
+            "top_p": 1.0,
             "truncation": "disabled",
             "metadata": dict(info.metadata),
         } | info.given

@@ -1,0 +1,17 @@
+# Generated from client/asynchronous/http_client.py by scripts/blocking_client.py. Do not edit.
+"""The HTTP client that `Client` uses, with its settings."""
+
+from __future__ import annotations
+
+import httpx2
+
+from antiphon.client import transport
+
+
+def make_http_client(url: str, token: str, *, timeout_s: float, verify: transport.Verify) -> httpx2.Client:
+    """A client of an instance. Close it. Raises `Invalid` for an invalid address or token."""
+    settings = transport.client_settings(url, token, timeout_s=timeout_s)
+    connecting = transport.transport_settings(url, verify)
+    if transport.is_loopback(url):
+        return httpx2.Client(transport=httpx2.HTTPTransport(**connecting), **settings)
+    return httpx2.Client(**connecting, **settings)
