@@ -37,4 +37,5 @@ OTHERS = (
     Way("OpenAI's Responses", "GET", "/v1/responses/resp_{hex}_2?stream=true", b"response.in_progress"),
     Way("the AI SDK's UI message stream", "GET", "/api/ui/chat/{chat}/stream", b'"start"'),
     Way("AG-UI", "GET", "/agui/{chat}", b"RUN_STARTED"),
+    Way("A2A", "POST", "/a2a/v1/tasks/task_{hex}_2:subscribe", b'"task"', "A2A-Version: 1.0\r\n"),
 )

@@ -48,6 +48,7 @@ LONG = (
     "system/test_memory.py",
     "page/test_speed.py",
     "page/test_rendering.py",
+    "system/test_every_protocol.py",
     "system/test_crashes.py",
     "bench/test_replicas.py",
 )

@@ -18,6 +18,7 @@ FILES = {
     "api/acp": {"test_editors", "test_kills", "test_lines", "test_node", "test_open_calls"},
     "api/http": {"test_authorization", "test_bad_input", "test_isolation", "test_serve", "test_upgrade"},
     "api/agui": {"test_http_agent", "test_kills"},
+    "api/a2a": {"test_kills"},
     "api/openai": {
         "test_answers",
         "test_completions",

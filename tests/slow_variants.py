@@ -13,6 +13,9 @@ import pytest
 TESTS = Path(__file__).parent
 
 SLOW_VARIANTS: dict[str, dict[str, tuple[str, ...]]] = {
+    "api/a2a/test_kills.py": {
+        "test_a_task_goes_on_after_the_server_was_killed": ("continue",),
+    },
     "api/agui/test_kills.py": {
         "test_an_answer_goes_on_after_the_server_was_killed": ("continue",),
     },

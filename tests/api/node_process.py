@@ -34,8 +34,12 @@ class NodeProcess:
         assert self._process.stdout is not None
         while line := await self._process.stdout.readline():
             found = json.loads(line)
-            self._waiting.pop(found["id"]).set_result(found)
+            waiting = self._waiting.pop(found["id"])
+            if not waiting.done():  # not in time, or cancelled
+                waiting.set_result(found)
         for waiting in self._waiting.values():
+            if waiting.done():
+                continue
             waiting.set_exception(RuntimeError("the Node process has ended"))
 
     async def ask(self, command: dict[str, Any]) -> dict[str, Any]:

@@ -84,6 +84,11 @@ class Terminal:
                 return self.process.wait(DEADLINE_S / 4)
         raise AssertionError(f"Ctrl-C did not end it:\n{self.text[self._seen :]}")
 
+    def read_available(self) -> None:
+        """Read what was printed meanwhile, without waiting."""
+        while select.select([self._mine], [], [], 0)[0] and self._read(DEADLINE_S):
+            pass
+
     def _read(self, timeout_s: float) -> bool:
         """Whether more output arrived in time."""
         if timeout_s <= 0 or not select.select([self._mine], [], [], timeout_s)[0]:

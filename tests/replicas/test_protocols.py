@@ -45,7 +45,7 @@ async def test_a_response_is_followed_and_resumed_at_any_replica_when_its_holder
     async with client_of(fleet, fleet.members[0]) as client:
         made = await client.responses.create(input=f"/tokens {COUNT}\n/rate 20", background=True)
     chat_id = parse_response_id(made.id).chat_id
-    holder = fleet.member(await wait_until(lambda: _holder_of(fleet, chat_id), "a replica has the turn"))
+    holder = fleet.member(await wait_until(lambda: holder_of(fleet, chat_id), "a replica has the turn"))
     reader, watcher = fleet.others(holder)
     view = View()
     watching = asyncio.create_task(follow_by_websocket(fleet, watcher, chat_id, view))
@@ -75,7 +75,7 @@ async def test_a_response_is_followed_and_resumed_at_any_replica_when_its_holder
         assert rest[-1].response.output_text == WHOLE
 
 
-async def _holder_of(fleet: ReplicaFleet, chat_id: str) -> str:
+async def holder_of(fleet: ReplicaFleet, chat_id: str) -> str:
     """The replica that runs the turn, from the log."""
     stream = await fleet.running[0].open_stream(f"/chats/{chat_id}/stream", cursor="0", token=fleet.token)
     try:

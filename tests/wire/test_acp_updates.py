@@ -10,8 +10,8 @@ import pytest
 
 from antiphon.core.draft import Draft
 from antiphon.core.events import Delta, Event, FactEvent
-from antiphon.core.parts import Reasoning, Text, ToolCall
-from antiphon.wire.acp.updates import BEGUN_AGAIN, WITHDRAWN, ChatUpdates
+from antiphon.core.parts import Reasoning, Source, Text, ToolCall
+from antiphon.wire.acp.updates import BEGUN_AGAIN, CUT_BACK, WITHDRAWN, ChatUpdates
 
 from .protocols import Recording, content_of, cut, deliver, recordings, stored, whole
 
@@ -176,3 +176,45 @@ def test_an_answer_that_is_begun_again_goes_on_as_long_as_its_text_agrees(again:
     updates += chat.apply(FactEvent(type="message_appended", seq=5, at="", status="running", draft=5, data=data))
     assert "".join(one["content"]["text"] for one in updates) == expected
     assert len({one["messageId"] for one in updates}) == (2 if BEGUN_AGAIN in expected else 1)
+
+
+def appended(seq: int, draft: int, text: str) -> FactEvent:
+    """An answer of turn 2."""
+    content = [{"type": "text", "text": text}]
+    message = {"id": seq, "role": "assistant", "turn_id": 2, "content": content, "created_at": ""}
+    data = {"message": message, "closes": {"draft": draft, "upto": len(text)}}
+    return FactEvent(type="message_appended", seq=seq, at="", status="running", draft=seq, data=data)
+
+
+def written(draft: int, *parts: Any) -> list[Delta]:
+    """The deltas of a draft."""
+    opened = Draft(draft)
+    return [delta for part in parts if (delta := opened.write(part)) is not None]
+
+
+@pytest.mark.parametrize("is_lost_before", [False, True])
+def test_an_end_that_was_shown_and_not_stored_is_withdrawn(is_lost_before: bool) -> None:
+    """A lost worker had streamed more than its stored partial has."""
+    chat = ChatUpdates()
+    updates = chat.open_draft(2, 2, 2, written(2, Text("One two"), Text(" three.")))
+    if is_lost_before:
+        updates += chat.apply(FactEvent(type="attempt_lost", seq=4, at="", status="running", draft=4))
+        updates += [update for delta in written(4, Text("One two three")) for update in chat.apply(delta)]
+    updates += chat.apply(appended(5, 4 if is_lost_before else 2, "One two"))
+    updates += chat.apply(FactEvent(type="attempt_lost", seq=6, at="", status="running", draft=6))
+    updates += [update for delta in written(6, Text("Again.")) for update in chat.apply(delta)]
+    updates += chat.apply(appended(7, 6, "Again."))
+    words = BEGUN_AGAIN if is_lost_before else CUT_BACK
+    assert "".join(one["content"]["text"] for one in updates) == f"One two three.{words}One twoAgain."
+    assert [update["_meta"] for update in updates if "_meta" in update] == [{WITHDRAWN: "2-2"}]
+    assert [one["content"]["text"] for one in seen(updates)] == ["One two", "Again."]
+
+
+def test_blocks_of_an_answer_that_is_begun_again_stay_separate() -> None:
+    sources = [Source(url=f"https://example.org/{n}", title="t") for n in (1, 2)]
+    chat = ChatUpdates()
+    updates = chat.open_draft(2, 2, 2, written(2, *sources, Text("One")))
+    shown = seen(updates)[:2]
+    chat.apply(FactEvent(type="attempt_lost", seq=4, at="", status="running", draft=4))
+    again = [update for delta in written(4, *sources, Text("Two")) for update in chat.apply(delta)]
+    assert without_ids(seen(again)[:2]) == without_ids(shown)

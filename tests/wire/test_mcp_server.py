@@ -21,9 +21,10 @@ from antiphon.errors import NotFound, Unavailable
 from antiphon.mcp_settings import DEPTH_LABEL, depth_below
 from antiphon.wire import jsonrpc
 from antiphon.wire.codec import encode, encode_content
+from antiphon.wire.jsonrpc import RpcRefused
 from antiphon.wire.mcp_server import messages as m
 from antiphon.wire.mcp_server import revisions as r
-from antiphon.wire.mcp_server.errors import RpcRefused, error_of
+from antiphon.wire.mcp_server.errors import error_of
 from antiphon.wire.mcp_server.listening import Subscription
 from antiphon.wire.mcp_server.tools import TOOLS, tools_json
 from antiphon.wire.mcp_server.transcript import transcript

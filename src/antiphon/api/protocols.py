@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from antiphon.api.a2a import protocol as a2a
 from antiphon.api.agui import protocol as agui
 from antiphon.api.http.table import API
 from antiphon.api.mcp import protocol as mcp
@@ -15,14 +16,14 @@ from antiphon.api.ui_stream import protocol as ui_stream
 from antiphon.errors import Invalid
 from antiphon.version import __version__
 
-PROTOCOLS: tuple[Protocol, ...] = (openai.PROTOCOL, ui_stream.PROTOCOL, agui.PROTOCOL, mcp.PROTOCOL)
+PROTOCOLS: tuple[Protocol, ...] = (openai.PROTOCOL, ui_stream.PROTOCOL, agui.PROTOCOL, mcp.PROTOCOL, *a2a.PROTOCOLS)
 
 
 def protocols_without(names: Iterable[str]) -> tuple[Protocol, ...]:
     """The protocols that are on. Raises `Invalid` for the name of none."""
     names = frozenset(names)
     for name in names - {protocol.name for protocol in PROTOCOLS}:
-        known = ", ".join(protocol.name for protocol in PROTOCOLS)
+        known = ", ".join(dict.fromkeys(protocol.name for protocol in PROTOCOLS))
         raise Invalid("--no-api", f"{name!r} is no API that can be turned off; these can: {known}")
     return tuple(protocol for protocol in PROTOCOLS if protocol.name not in names)
 

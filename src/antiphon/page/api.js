@@ -1,7 +1,7 @@
 // The HTTP API: requests with and without retries, and errors with a sentence that can be shown to people.
 
-/** Relative to the address of this module: the server may be mounted under a path. */
-const PREFIX = new URL('../api/v1', import.meta.url).pathname;
+/** Relative to the address of the page: the server may be mounted under a path. */
+const PREFIX = new URL('api/v1', document.baseURI).pathname;
 const TIMEOUT_MS = 30_000;
 const RETRY_DELAY_MAX_MS = 10_000;
 

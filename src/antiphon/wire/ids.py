@@ -1,4 +1,5 @@
-"""Ids on the wire: a UUID is case-insensitive; a client's own name of a chat becomes a UUID."""
+"""Ids on the wire: a UUID is case-insensitive; a client's own name of a chat becomes a UUID. Ids of other protocols
+have a chat's UUID without dashes."""
 
 from __future__ import annotations
 
@@ -24,3 +25,13 @@ def canonical_id(text: str) -> str:
 def named_chat_id(owner_id: str, protocol: str, name: str) -> str:
     """The chat that an owner's client calls `name`, which may be any text: always the same for the same three."""
     return str(uuid.uuid5(CHAT_NAMES, "\0".join((owner_id, protocol, name.encode("utf-8", "replace").decode()))))
+
+
+def chat_hex(chat_id: str) -> str:
+    """A chat's UUID without dashes."""
+    return chat_id.replace("-", "")
+
+
+def chat_of_hex(text: str) -> str:
+    """The chat with this UUID. Raises ValueError for a text that is none."""
+    return str(uuid.UUID(text))

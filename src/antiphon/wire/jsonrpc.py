@@ -1,5 +1,5 @@
-"""JSON-RPC 2.0 for the instance protocol, MCP and the Agent Client Protocol: requests, batches and notifications in,
-responses out.
+"""JSON-RPC 2.0 for the instance protocol, MCP, A2A and the Agent Client Protocol: requests, batches and notifications
+in, responses out.
 
 `parse` never raises: an invalid request becomes a refusal to be sent back. An `id` is echoed unchanged. A `params` or
 `error` that is null counts as missing: encoders with fixed structures write both.
@@ -21,6 +21,7 @@ PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
 METHOD_NOT_FOUND = -32601
 INVALID_PARAMS = -32602
+INTERNAL_ERROR = -32603
 REFUSED = -32000
 """The request was refused or failed. `data` has the details: {code, …} as in the errors of the HTTP API."""
 
@@ -49,6 +50,16 @@ class Refusal(Value):
     message: str
     data: Any = None
     id: msgspec.Raw = NULL
+
+
+class RpcRefused(AntiphonError):
+    """A request that is answered with an error of the protocol. `status` is the HTTP status of the response."""
+
+    def __init__(self, code: int, message: str, *, status: int = 200, data: Any = None) -> None:
+        super().__init__(message)
+        self.rpc_code = code
+        self.status = status
+        self.data = data
 
 
 class Parsed(Value):

@@ -1,8 +1,8 @@
 """What a turn puts out, for the translations of other protocols: parts, tool calls and their results, the end.
 
-Every event has a `Place` that depends only on the log of the chat and on positions in its drafts. So the events of a
-chat are the same however its deltas are merged and cut, and whether a client watches live, reads a stored chat or
-resumes. A protocol that numbers its frames derives the numbers from the places.
+Every event has a `Place` that depends only on the chat's log and on positions in its drafts. So the events are the
+same however deltas are merged and cut, and whether a client watches live, reads a stored chat or resumes. Protocols
+that number their frames derive the numbers from the places.
 
 How it works: a draft consists of *visible* parts (text, reasoning, and parts that are one delta, such as a source)
 and of tool calls. Visible parts are streamed as their deltas arrive. Tool calls are put out when their message is
@@ -210,33 +210,43 @@ class TurnOutput:
         self.is_past = False
         """Whether a later turn has begun."""
         self._draft = self.after
+        self._position = 0  # of the deltas of the open draft
         self._step = FACT_PLACES
         self._number = 0
         self._open: _OpenPart | None = None
-        self._texts: list[str] = []
-        """The text of the open part so far."""
+        self._texts: list[str] = []  # of the open part so far
         self._needs: dict[str, Needs] = {}
         self._args: dict[str, Any] = {}
         self._writing: dict[int | None, str] = {}
         """The tool calls of the open draft by their part_index."""
-        self._held = 0
-        """Number of complete visible parts of the open draft."""
+        self._held = 0  # the number of complete visible parts of the open draft
 
     def apply(self, event: Event) -> list[Output]:
         """The output of one event of the stream. Events without output give an empty list."""
         if isinstance(event, Delta):
             if event.draft != self._draft or self.is_complete:
                 return []
+            self._position = event.to
             part, opened = event.part, self._open
             if opened is not None and type(part) is opened.kind and event.part_index == opened.part_index:
                 return [self._text(part.text)]  # the common case
             return list(self._delta(part, event.part_index))
-        if isinstance(event, FactEvent):
-            if event.type in ("action_required", "message_appended"):
-                self._note_needs(event.data.get("calls", ()))
-            if event.seq > self.after:
-                return list(self._fact(event))
-        return []
+        if not isinstance(event, FactEvent):
+            return []
+        if event.type in ("action_required", "message_appended"):
+            self._note_needs(event.data.get("calls", ()))
+        return list(self._fact(event)) if event.seq > self.after else []
+
+    def take_back(self, event: Event) -> list[Output] | None:
+        """Called before `apply`, for protocols that can take text back. A message whose worker was lost may have less
+        than was streamed: then `apply` puts out all of it, under the same keys. Returns the end of the open part."""
+        if not isinstance(event, FactEvent) or (closes := event.data.get("closes")) is None:
+            return None
+        if closes["draft"] != self._draft or closes["upto"] >= self._position:
+            return None
+        ended = list(self._close(event.seq, is_abandoned=True))
+        self._open_draft(self._draft)
+        return ended
 
     def _note_needs(self, calls: Iterable[dict[str, Any]]) -> None:
         """Who runs each call. The fact before the output may be an `action_required` whose calls it answers."""
@@ -269,7 +279,7 @@ class TurnOutput:
     def _prose(self, part: Text | Reasoning, part_index: int | None) -> Iterator[Output]:
         opened = self._open
         if opened is None or opened.part_index != part_index or opened.kind is not type(part):
-            yield from self._close_in_draft()
+            yield from self._close()
             yield from self._begin(type(part), part_index)
         yield self._text(part.text)
 
@@ -286,23 +296,19 @@ class TurnOutput:
         return PartText(self._take(len(text)), self._open.key, text)
 
     def _whole(self, part: Part) -> Iterator[Output]:
-        yield from self._close_in_draft()
+        yield from self._close()
         self._held += 1
         yield WholePart(self._take(FRAMES_MAX), PartKey(self._draft, self._number), part)
         self._number += 1
 
-    def _close_in_draft(self) -> Iterator[Output]:
-        """A part follows in the same draft: the open one is complete."""
+    def _close(self, seq: int = 0, *, is_abandoned: bool = False) -> Iterator[Output]:
+        """The open part is complete: at a fact, whose place is reserved also without one, or before the next part."""
         if self._open is not None:
-            key, text = self._end_part()
-            yield PartDone(self._take(FRAMES_MAX), key, text)
-
-    def _end_part(self) -> tuple[PartKey, str]:
-        assert self._open is not None
-        key, text = self._open.key, "".join(self._texts)
-        self._held += 1
-        self._open, self._texts = None, []
-        return key, text
+            place = _at(seq, 0) if seq else self._take(FRAMES_MAX)
+            done = PartDone(place, self._open.key, "".join(self._texts), is_abandoned)
+            self._held += 1
+            self._open, self._texts = None, []
+            yield done
 
     def _take(self, count: int) -> Place:
         """The next place of the draft, of which `count` are used."""
@@ -318,12 +324,12 @@ class TurnOutput:
             yield from self._message(event, data["message"])
         elif event.type == "turn_ended":
             if data["turn_id"] == self.turn_id:
-                yield from self._close_at(event.seq, is_abandoned=True)
+                yield from self._close(event.seq, is_abandoned=True)
                 self.is_complete = True
                 usage = convert(data.get("usage") or {}, Usage)
                 yield TurnEnd(_at(event.seq, 1), data["outcome"], data.get("error"), usage)
         elif event.type in _ABANDONS:
-            yield from self._close_at(event.seq, is_abandoned=True)
+            yield from self._close(event.seq, is_abandoned=True)
             yield from self._restart(event)
         elif event.type == "action_required":
             yield ActionNeeded(_at(event.seq, 1), data["calls"])
@@ -339,15 +345,9 @@ class TurnOutput:
             yield Retrying(_at(event.seq, 1), event.data)
 
     def _open_draft(self, name: int) -> None:
-        self._draft, self._step, self._number = name, FACT_PLACES, 0
+        self._draft, self._position, self._step, self._number = name, 0, FACT_PLACES, 0
         self._open, self._texts, self._held = None, [], 0
         self._writing.clear()
-
-    def _close_at(self, seq: int, *, is_abandoned: bool = False) -> Iterator[Output]:
-        """A fact ends the draft: the open part is complete. Its place is reserved also where there is none."""
-        if self._open is not None:
-            key, text = self._end_part()
-            yield PartDone(_at(seq, 0), key, text, is_abandoned)
 
     def _message(self, event: FactEvent, message: dict[str, Any]) -> Iterator[Output]:
         role = message["role"]
@@ -366,7 +366,7 @@ class TurnOutput:
                     yield CallDone(_at(event.seq, 1 + number), part, needs, args)
             return
         yield from self._rest_of_draft(content)
-        yield from self._close_at(event.seq)
+        yield from self._close(event.seq)
         calls = [part for part in content if isinstance(part, ToolCall)]
         for number, call in enumerate(calls):
             yield CallMade(_at(event.seq, 1 + number), call, self._needs.get(call.tool_call_id, Needs.SERVER))
@@ -388,7 +388,7 @@ class TurnOutput:
                     self._texts = [part.text]
         for part in visible[begun:]:
             if isinstance(part, Text | Reasoning):
-                yield from self._close_in_draft()
+                yield from self._close()
                 yield from self._begin(type(part), None)
                 yield self._text(part.text)
             else:

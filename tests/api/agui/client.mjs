@@ -3,8 +3,12 @@
 import readline from "node:readline";
 import { HttpAgent, runHttpRequest, transformHttpEventStream } from "@ag-ui/client";
 
-// What the example has, too: HttpAgent leaves `connect` to the transport.
+// As in the how-to page: HttpAgent leaves `connect` to the transport.
 class Agent extends HttpAgent {
+  connectAgent(...options) {
+    this.pendingInterrupts = [];  // another client may have answered; what is still open comes again
+    return super.connectAgent(...options);
+  }
   connect() {
     this.abortController = new AbortController();
     const url = `${this.url}/${encodeURIComponent(this.threadId)}`;
@@ -66,6 +70,7 @@ const operations = {
     seen.running = agent.runAgent(options).catch(error => { seen.errors.push(String(error)); });
     await until(() => text(agent).length >= length || seen.errors.length > 0);
   },
+  report: () => {},
   settled: async ({ seen }) => { await seen.running; },
   connect: ({ agent }) => agent.connectAgent(),
   abort: async ({ agent, seen }) => { agent.abortRun(); await seen.running; },

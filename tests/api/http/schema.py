@@ -8,6 +8,7 @@ from typing import Any
 
 import jsonschema_rs
 
+from antiphon.api.a2a import protocol as a2a
 from antiphon.api.http.openapi import openapi_document
 from antiphon.api.http.operations import operations_of
 from antiphon.api.http.routing import Router
@@ -19,6 +20,8 @@ from .wire import Answer
 ALL = operations_of(PROTOCOLS)
 DOCUMENT = openapi_document(ALL)
 _ROUTER = Router(ALL)
+RPC_PATHS = (mcp.PATH, a2a.RPC_PATH, a2a.CARD_PATH)
+"""The addresses whose errors have the shape of JSON-RPC."""
 
 seen: set[tuple[str, str, int]] = set()
 """What was checked so far: (method, path of the table, status)."""
@@ -32,8 +35,10 @@ def check_answer(method: str, path: str, answer: Answer) -> None:
         assert answer.body  # the AI SDK's errors are sentences
         return
     if answer.status in (400, 405, 426, 431):
-        is_rpc = path.startswith(mcp.PATH) and "jsonrpc" in answer.json
-        _validator("RpcErrorAnswer" if is_rpc else "ErrorAnswer").validate(answer.json)
+        is_rpc = path.startswith(RPC_PATHS) and "jsonrpc" in answer.json
+        is_status = path.startswith(a2a.HTTP_PATH)
+        kind = "RpcErrorAnswer" if is_rpc else "StatusErrorAnswer" if is_status else "ErrorAnswer"
+        _validator(kind).validate(answer.json)
         return
     bare = path.partition("?")[0]
     try:
@@ -55,7 +60,7 @@ def check_answer(method: str, path: str, answer: Answer) -> None:
     kind = answer.headers["content-type"].partition(";")[0]
     kind = kind if kind in described["content"] else "*/*"
     assert kind in described["content"]
-    if kind == "application/json":
+    if kind.endswith("json"):
         _validator(_name(described["content"][kind]["schema"])).validate(answer.json)
 
 

@@ -77,6 +77,7 @@ const operations = {
     chat.sendMessage(message).catch(error => seen.finished.push({ error: String(error) }));
     await until(() => texts(chat).length >= before + length || chat.status === "error");
   },
+  report: () => {},
   settled: ({ chat }) => until(() => chat.status === "ready" || chat.status === "error"),
   settledAfter: ({ chat, seen }, { requests }) =>
     until(() => seen.requests.length >= requests && (chat.status === "ready" || chat.status === "error")),

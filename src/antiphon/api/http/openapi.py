@@ -98,7 +98,7 @@ def _answer(operation: Operation, answer: Answer, schema_of: dict[Any, Any]) -> 
         return {"description": "Done.", "content": {"*/*": {}}}
     if answer.type is None:
         return {"description": "Done."}
-    content = {"application/json": {"schema": schema_of[answer.type]}}
+    content = {operation.media_type: {"schema": schema_of[answer.type]}}
     if operation.may_stream:
         content["text/event-stream"] = {}  # of the protocol's own events; tools hold a schema against each of them
     return {"description": "Done.", "content": content}
@@ -106,7 +106,7 @@ def _answer(operation: Operation, answer: Answer, schema_of: dict[Any, Any]) -> 
 
 def _errors(operation: Operation) -> dict[str, Any]:
     error: dict[str, Any] = {
-        "application/json": {"schema": {"$ref": TEMPLATE.format(name=operation.error_type.__name__)}}
+        operation.media_type: {"schema": {"$ref": TEMPLATE.format(name=operation.error_type.__name__)}}
     }
     if operation.has_text_errors:
         error = {"text/plain": {"schema": {"type": "string"}}}
@@ -117,7 +117,7 @@ def _errors(operation: Operation) -> dict[str, Any]:
     if operation.is_download:
         statuses.append(416)
         codes[416] = ["invalid"]
-    if operation.protocol:  # a protocol has its own statuses, too: those of OpenAI's errors are the usual ones
+    if operation.protocol and 422 in codes:  # a protocol has its own statuses, too: the usual ones
         statuses = [400 if status == 422 else status for status in statuses]
         codes[400] = codes[422]
     return {

@@ -134,6 +134,8 @@ class Operation(Value, gc=True):
     """Errors are sentences as plain text."""
     error_type: Any = ErrorAnswer
     """The type of the body of an error, unless that is a text."""
+    media_type: str = "application/json"
+    """That of JSON responses, errors included."""
     protocol: str = ""
     """The protocol that the route belongs to (`api.protocols`); empty: the API of this server."""
 

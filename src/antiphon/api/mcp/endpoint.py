@@ -18,12 +18,11 @@ from antiphon.core.values import Value
 from antiphon.errors import NotFound, Refused
 from antiphon.wire import jsonrpc
 from antiphon.wire.codec import decode, encode
-from antiphon.wire.jsonrpc import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, Refusal, Request
+from antiphon.wire.jsonrpc import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, Refusal, Request, RpcRefused
 from antiphon.wire.mcp_server import messages as m
 from antiphon.wire.mcp_server.errors import (
     RESOURCE_NOT_FOUND,
     TOO_LARGE,
-    RpcRefused,
     bad_params,
     error_of,
     error_status,

@@ -14,8 +14,8 @@ from antiphon.errors import Invalid, NotFound, one_line
 from antiphon.ports import Listed
 from antiphon.wire.codec import encode
 from antiphon.wire.gotime import format_time_us
-from antiphon.wire.jsonrpc import INVALID_PARAMS
-from antiphon.wire.mcp_server.errors import RpcRefused, bad_params
+from antiphon.wire.jsonrpc import INVALID_PARAMS, RpcRefused
+from antiphon.wire.mcp_server.errors import bad_params
 from antiphon.wire.mcp_server.messages import chat_resources
 from antiphon.wire.mcp_server.transcript import TRANSCRIPT_BYTES_MAX, transcript
 from antiphon.wire.mcp_server.uris import ChatUri, FileUri, Form, json_uri, parse_uri, transcript_uri

@@ -12,7 +12,7 @@ from antiphon.api.named_chats import chats_of
 from antiphon.api.openai import shapes as s
 from antiphon.core.facts import Entry
 from antiphon.errors import Invalid
-from antiphon.wire.openai.ids import chat_hex
+from antiphon.wire.ids import chat_hex
 from antiphon.wire.openai.messages import message_items
 
 SEQ_MAX = 1 << 53

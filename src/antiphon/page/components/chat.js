@@ -2,6 +2,7 @@
 
 import { stop, streamState, view } from '../chat.js';
 import { archive, chats, remove, rename, titleOf } from '../chats.js';
+import { ICON } from '../icon.js';
 import { notice, report } from '../notice.js';
 import { outbox } from '../outbox.js';
 import { hrefOf, show } from '../route.js';
@@ -72,7 +73,7 @@ function Actions({ chat }) {
 }
 
 const Welcome = () => html`<div class="welcome">
-  <img src="assets/icon.svg" alt="" width="48" height="48" />
+  <img src=${ICON} alt="" width="48" height="48" />
   <h2>What is it about?</h2>
   <p>Write a message to begin. The answer continues if you close this page, and is here when you return.</p>
 </div>`;

@@ -1,6 +1,7 @@
 // The list of chats.
 
 import { chats, isArchiveShown, loadMore, nextPage, showArchive, titleOf } from '../chats.js';
+import { ICON } from '../icon.js';
 import { unreadCount } from '../inbox.js';
 import { report } from '../notice.js';
 import { HREF_OF_INBOX, hrefOf, hrefOfInstance, isInboxShown, show, shownChatId, shownInstanceId } from '../route.js';
@@ -17,7 +18,7 @@ const STATUS_WORDS = {
 export function Sidebar() {
   return html`<nav class="sidebar" aria-label="Chats">
     <header>
-      <a class="brand" href="#/"><img src="assets/icon.svg" alt="" width="24" height="24" /> Antiphon</a>
+      <a class="brand" href="#/"><img src=${ICON} alt="" width="24" height="24" /> Antiphon</a>
       <${IconButton} name="out" label="Sign out" onClick=${() => report(signOut)} />
     </header>
     <a class="to-inbox" href=${HREF_OF_INBOX} data-testid="to-inbox"

@@ -1,6 +1,7 @@
 // The sign-in form, shown without a session.
 
 import { useState } from '../vendor/preact-hooks.js';
+import { ICON } from '../icon.js';
 import { signIn, signInProblem } from '../session.js';
 import { Connection } from './connection.js';
 import { html } from './html.js';
@@ -17,7 +18,7 @@ export function SignIn() {
   };
   return html`<main class="signin">
     <form class="card" onSubmit=${submit} data-testid="sign-in">
-      <img src="assets/icon.svg" alt="" width="40" height="40" />
+      <img src=${ICON} alt="" width="40" height="40" />
       <h1>Antiphon</h1>
       <p>Sign in with your token. <code>antiphon serve</code> prints it, in the address after <code>#token=</code>.</p>
       <label for="token">Token</label>

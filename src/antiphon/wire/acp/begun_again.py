@@ -6,6 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+WHOLE = "whole"
+"""The kind of a piece that is a block by itself."""
+
 
 class Piece(NamedTuple):
     """Text of one kind of update; or the JSON of a block that is not text."""
@@ -27,7 +30,7 @@ class Shown:
 
     def add(self, piece: Piece) -> None:
         last = self.pieces[-1] if self.pieces else None
-        if last is not None and last.kind == piece.kind:
+        if last is not None and last.kind == piece.kind != WHOLE:
             self.pieces[-1] = Piece(piece.kind, last.text + piece.text)
         else:
             self.pieces.append(piece)

@@ -19,7 +19,7 @@ from antiphon.core.model import Needs
 from antiphon.core.parts import Part, Reasoning, Text, ToolCall, Usage
 from antiphon.errors import one_line
 from antiphon.wire.acp import calls
-from antiphon.wire.acp.begun_again import BegunAgain, Piece, Shown
+from antiphon.wire.acp.begun_again import WHOLE, BegunAgain, Piece, Shown
 from antiphon.wire.acp.blocks import Block, blocks_of, pieces_of, text_block
 from antiphon.wire.codec import convert, decode, encode
 from antiphon.wire.turn_output import (
@@ -45,11 +45,10 @@ WITHDRAWN = "antiphon/withdrawn"
 that does not count."""
 BEGUN_AGAIN = "\n\n*(The answer was cut off here. It begins again.)*\n\n"
 NOT_KEPT = "\n\n*(The answer was cut off here, and this text is not part of the chat.)*\n\n"
+CUT_BACK = "\n\n*(The answer was cut off here, and its end was lost. This is part of the chat:)*\n\n"
 CHANGED = (
     "\n\n*(Another client has changed the conversation: an earlier message was replaced or is answered again.)*\n\n"
 )
-WHOLE = "whole"
-"""The kind of a piece that is a block by itself."""
 
 _ABANDONS = frozenset({"attempt_released", "attempt_lost", "retry_scheduled", "history_truncated", "turn_ended"})
 """Facts after which the text of an open draft is not part of the answer."""
@@ -70,7 +69,10 @@ class ChatUpdates:
         """What was put out and is not committed."""
         self._again: BegunAgain | None = None
         """The open draft is compared with what was shown of an abandoned one."""
-        self._abandoned_at = 0
+        self._mark = ""
+        """The end of the id of a message that was shown before with another text."""
+        self._abandoned_at = (0, "")
+        """What the two are of the text that is shown instead."""
         self._writing: set[str] = set()
         """The calls that the model writes."""
         self._made: dict[str, Update] = {}
@@ -122,7 +124,7 @@ class ChatUpdates:
             return
         if event.type == "turn_restarted":
             yield from self._begin(data["turn_id"], event.seq)
-            self._after = event.seq
+            self._after, self._mark = event.seq, ""
         yield from self._rendered(event)
         if event.type in _ABANDONS:
             yield from self._abandon(event.seq)
@@ -140,8 +142,10 @@ class ChatUpdates:
             return  # hidden by a truncation
         if message["turn_id"] != self._turn_id:
             yield from self._begin(message["turn_id"], message["turn_id"])
+        elif self._output is not None and self._output.take_back(event) is not None:
+            self._take_back()
         yield from self._rendered(event)
-        self._after = event.seq
+        self._after, self._mark = event.seq, ""
         if message["role"] == "user" and not self._is_own(message.get("client_message_id", "")):
             for block in blocks_of(convert(message["content"], tuple[Part, ...])):
                 yield {"sessionUpdate": "user_message_chunk", "messageId": str(event.seq), "content": block}
@@ -162,14 +166,23 @@ class ChatUpdates:
             self._again = BegunAgain(self._again.shown)
         elif self._shown:
             self._again = BegunAgain(self._shown)
-        self._shown, self._abandoned_at = Shown(), seq
+        self._shown, self._abandoned_at = Shown(), (seq, "")
+
+    def _take_back(self) -> None:
+        """The committed message has less than was shown. It is put out again: compare it."""
+        if self._again is None:
+            self._again, self._abandoned_at = BegunAgain(self._shown), (self._after, "-stored")
+        else:
+            self._again = BegunAgain(self._again.shown)
+        self._shown = Shown()
 
     def _withdraw(self, words: str) -> Iterator[Update]:
         """What was shown of an abandoned draft does not count. What follows has another id."""
         again, self._again = self._again, None
         if again is None:
             return
-        name, self._after = self._message_id, self._abandoned_at
+        name = self._message_id
+        self._after, self._mark = self._abandoned_at
         yield self._chunk("agent_message_chunk", text_block(words)) | {"_meta": {WITHDRAWN: name}}
         for piece in again.matched.pieces:
             yield from self._put(piece)
@@ -196,7 +209,7 @@ class ChatUpdates:
 
     def _committed(self) -> Iterator[Update]:
         """The message is committed: it has no more text."""
-        yield from self._withdraw(BEGUN_AGAIN)
+        yield from self._withdraw(CUT_BACK if self._abandoned_at[1] else BEGUN_AGAIN)
         self._shown = Shown()
 
     def _drop_calls(self) -> Iterator[Update]:
@@ -249,7 +262,7 @@ class ChatUpdates:
 
     @property
     def _message_id(self) -> str:
-        return f"{self._turn_id}-{self._after}"
+        return f"{self._turn_id}-{self._after}{self._mark}"
 
     def _chunk(self, kind: str, block: Block) -> Update:
         return {"sessionUpdate": kind, "messageId": self._message_id, "content": block}

@@ -105,7 +105,7 @@ class RunEvents:
         if isinstance(event, Delta):
             self._draft = event.draft
         elif isinstance(event, FactEvent) and is_ours:
-            found += self._noted(event)
+            found += [*self._noted(event), *self._take_back(event)]
         elif isinstance(event, Notice):  # of a foreign peer
             found.append({"type": "RAW", "source": NAMESPACE, "event": {"kind": event.kind, "text": event.words}})
         for output in self._output.apply(event):
@@ -284,6 +284,15 @@ class RunEvents:
             self._sent.clear()
             yield from self._end_step()
             yield from self._snapshot()
+
+    def _take_back(self, event: FactEvent) -> Iterator[Json]:
+        """A message that stores less than was sent is sent again, under the same ids, if a snapshot can remove it."""
+        if self._kept.messages is None or (ended := self._output.take_back(event)) is None:
+            return
+        for output in ended:
+            yield from self._render(output)
+        yield from self._abandon()
+        self._text_draft = 0
 
     def _restart(self) -> Iterator[Json]:
         """The turn is begun again: all of this run goes."""

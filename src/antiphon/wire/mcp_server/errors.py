@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from antiphon.errors import AntiphonError
-from antiphon.wire.jsonrpc import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR
+from antiphon.wire.jsonrpc import (
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    METHOD_NOT_FOUND,
+    PARSE_ERROR,
+    RpcRefused,
+)
 
-INTERNAL_ERROR = -32603
 RESOURCE_NOT_FOUND = -32002
 """A resource that does not exist, in revisions before 2026-07-28. Later ones use INVALID_PARAMS."""
 HEADER_MISMATCH = -32020
@@ -20,16 +25,6 @@ TOO_LARGE = 413
 _CODES = {400: INVALID_REQUEST, 404: METHOD_NOT_FOUND, 405: METHOD_NOT_FOUND, 500: INTERNAL_ERROR}
 """The code for an HTTP status. Any other status is its own code: the specification leaves codes outside of -32768 to
 -32000 to applications."""
-
-
-class RpcRefused(AntiphonError):
-    """A request that is answered with an error of the protocol. `status` is the HTTP status of the response."""
-
-    def __init__(self, code: int, message: str, *, status: int = 200, data: Any = None) -> None:
-        super().__init__(message)
-        self.rpc_code = code
-        self.status = status
-        self.data = data
 
 
 def bad_params(message: str) -> RpcRefused:

@@ -12,8 +12,8 @@ import base64
 from collections.abc import Mapping
 from typing import Any
 
-from antiphon.wire.jsonrpc import INVALID_PARAMS, Request
-from antiphon.wire.mcp_server.errors import HEADER_MISMATCH, UNSUPPORTED_VERSION, RpcRefused
+from antiphon.wire.jsonrpc import INVALID_PARAMS, Request, RpcRefused
+from antiphon.wire.mcp_server.errors import HEADER_MISMATCH, UNSUPPORTED_VERSION
 
 WITH_INITIALIZE = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
 """Newest first. The first one is offered to a client that wants one that is not supported."""

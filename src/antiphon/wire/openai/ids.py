@@ -12,10 +12,10 @@
 from __future__ import annotations
 
 import re
-import uuid
 from typing import NamedTuple
 
 from antiphon.errors import NotFound
+from antiphon.wire.ids import chat_hex, chat_of_hex
 
 _HEX = r"[0-9a-f]{32}"
 _NUMBER = r"[1-9][0-9]{0,14}"
@@ -67,11 +67,3 @@ def conversation_id(chat_id: str) -> str:
 def item_id(kind: str, chat_id: str, *numbers: int | str) -> str:
     """The id of an item of a chat: `msg_<chat>_<draft>_<number>`, say."""
     return "_".join((kind, chat_hex(chat_id), *map(str, numbers)))
-
-
-def chat_hex(chat_id: str) -> str:
-    return chat_id.replace("-", "")
-
-
-def chat_of_hex(text: str) -> str:
-    return str(uuid.UUID(text))

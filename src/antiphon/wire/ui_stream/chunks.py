@@ -91,6 +91,9 @@ class UiChunks:
         chunks: list[Chunk] = []
         if isinstance(event, FactEvent) and event.seq > self._output.after:
             chunks += self._joined(event)
+        if (ended := self._output.take_back(event)) is not None:
+            chunks += [chunk for output in ended for chunk in self._render(output)]
+            chunks += self._reset()
         for output in self._output.apply(event):
             if isinstance(output, TurnEnd):
                 chunks += self._reset()

@@ -37,3 +37,16 @@ class RpcErrorAnswer(Value, gc=True):
     jsonrpc: Literal["2.0"]
     id: str | int | None
     error: RpcErrorDetail
+
+
+class StatusErrorDetail(Value, gc=True):
+    """Google's error model: the HTTP status, its name, and details of which each has an `@type`."""
+
+    code: int
+    status: str
+    message: str
+    details: list[dict[str, Any]] = []
+
+
+class StatusErrorAnswer(Value, gc=True):
+    error: StatusErrorDetail

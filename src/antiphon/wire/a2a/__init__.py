@@ -1,0 +1,1 @@
+"""A2A (Agent2Agent) 1.0: tasks, messages, artifacts and errors. Pure."""
