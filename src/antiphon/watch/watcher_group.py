@@ -124,11 +124,9 @@ class WatcherGroup(Waiting, Generic[C]):
             self._start(self._close(member))
 
     async def aclose(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
         while self._members:
             await self._close(self._members.popitem()[1])
+        await asyncio.gather(*self._tasks, return_exceptions=True)  # they close members that have ended
 
     # --- what `Watch.supervise` calls
 

@@ -57,6 +57,11 @@ def test_files_are_compressed_for_those_who_accept_it(address: str) -> None:
     assert (again.status_code, again.body) == (304, b"")
 
 
+@pytest.mark.parametrize("accepted", ["", "br", "gzip;q=0", "deflate, gzip; q=0.0, br"])
+def test_files_are_not_compressed_for_those_who_refuse_it(accepted: str) -> None:
+    assert "content-encoding" not in get(addresses()[0], accept_encoding=accepted).headers
+
+
 def test_all_that_the_page_needs_at_its_start_is_small() -> None:
     sizes = [len(get(address, accept_encoding="gzip").body) for address in ("/", *addresses())]
     assert sum(sizes) <= 130 * 1024

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.responses import Response
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -93,3 +94,40 @@ async def test_a_stopping_standby_closes_its_websockets(standby: Standby) -> Non
         with contextlib.suppress(ConnectionClosed):
             await until(socket, "never")
         assert socket.close_code is not None
+
+
+HANDSHAKE = b"GET /api/v1/ws HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n"
+
+
+async def test_a_handshake_that_waits_for_a_primary_is_handled_by_the_standby_that_becomes_it(tmp_path: Path) -> None:
+    async def successor(scope: Any, receive: Any, send: Any) -> None:
+        await Response(f"{scope['path']} of the next primary")(scope, receive, send)
+
+    (tmp_path / "data").mkdir()
+    async with open_standby_app(tmp_path / "data", token="t") as opened:
+        reader, writer = await asyncio.open_connection("127.0.0.1", opened.port)
+        writer.write(HANDSHAKE)
+        await wait_until(lambda: len(opened.app._tunnels) == 1)
+        opened.app.succeed(successor)
+        assert (await reader.readuntil(b"primary")).endswith(b"/api/v1/ws of the next primary")
+        writer.close()
+
+
+async def test_a_client_that_does_not_read_is_disconnected(tmp_path: Path) -> None:
+    async def behave(request: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
+        with contextlib.suppress(OSError):
+            while True:
+                writer.write(b"x" * 65_536)
+                await writer.drain()
+
+    async with (
+        fake_primary(tmp_path / "data", behave),
+        open_standby_app(tmp_path / "data", token="t", slow_reader_s=0.3) as opened,
+    ):
+        reader, writer = await asyncio.open_connection("127.0.0.1", opened.port, limit=1024)
+        writer.write(HANDSHAKE)
+        await reader.readuntil(b"\r\n\r\n")
+        await wait_until(lambda: len(opened.app._tunnels) == 1)
+        await wait_until(lambda: not opened.app._tunnels)
+        writer.transport.abort()

@@ -29,6 +29,10 @@ HEADERS_MAX = 256
 """Maximum number of headers of a request, trailers included: each one calls Python."""
 
 
+UNREAD_S = 5.0
+"""How long the peer may take to read what is left when a connection that was taken over is closed, in seconds."""
+
+
 class Sink(Protocol):
     """Writes to a connection directly."""
 
@@ -114,7 +118,7 @@ class Connection(HttpToolsProtocol):
         """From now on the bytes of this connection are not HTTP. To be called while a request is handled; it is not
         answered. False: the connection is closed, or is being closed because the peer has sent more requests."""
         if self.pipeline or self.cycle is None or self.transport.is_closing():
-            self.transport.close()
+            self._close_in_time()
             return False
         self._unset_keepalive_if_required()
         self.cycle.response_started = True
@@ -122,11 +126,18 @@ class Connection(HttpToolsProtocol):
         return True
 
     def finish_take_over(self) -> None:
-        """Close the connection. What was written is still sent."""
+        """Close the connection. What was written is still sent, if the peer reads it within `UNREAD_S`."""
         if self.cycle is not None:
             self.cycle.response_complete = True
         self._taken_over = None
+        self._close_in_time()
+
+    def _close_in_time(self) -> None:
+        """`close` alone would wait for a peer that does not read, as long as it likes."""
         self.transport.close()
+        if self.cycle is not None:  # it is not lost
+            self._stop_timer()
+            self._head_timer = self.loop.call_later(UNREAD_S, self.transport.abort)
 
     def data_received(self, data: bytes) -> None:
         if self._taken_over is not None:

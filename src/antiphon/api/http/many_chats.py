@@ -97,14 +97,14 @@ class ManyChatsStream(LiveAnswer):
                 if self._group.is_closed:
                     await send(LAST)
             else:
-                await self._write_until_left(receive, send)
+                await self._write_until_left(receive, send, connection)
         finally:
             await self._opened.aclose()
 
-    async def _write_until_left(self, receive: Receive, send: Send) -> None:
+    async def _write_until_left(self, receive: Receive, send: Send, connection: object) -> None:
         writing = asyncio.create_task(self._write(send))
         leaving = asyncio.create_task(disconnected(receive))
-        self._group.stop_sending = writing.cancel
+        self._group.stop_sending = connection.abort if isinstance(connection, Connection) else writing.cancel
         try:
             await asyncio.wait({writing, leaving}, return_when=asyncio.FIRST_COMPLETED)
             if writing.done() and not writing.cancelled():

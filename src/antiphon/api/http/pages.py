@@ -41,6 +41,8 @@ ASSETS = "/assets/"
 MAIN = "main.js"
 SMALL_BYTES = 1024
 """Size up to which a file is not compressed, in bytes."""
+_GZIP = re.compile(r"(?:^|[, ])gzip(?! *; *q=0(?:\.0*)? *(?:,|$))", re.IGNORECASE)
+"""An Accept-Encoding that has it, unless with the weight 0 (RFC 9110, section 12.5.3)."""
 _IMPORT = re.compile(rb"""^\s*(?:import|export)\b[^'"();]*?(?:\bfrom\s*)?['"](\.{1,2}/[^'"]+)['"]""", re.MULTILINE)
 """A static import of a module. `import(…)` is one that is loaded when it is needed."""
 
@@ -56,7 +58,7 @@ class _File:
 
     def encoded(self, accepted: str) -> tuple[bytes, str]:
         """The body and its coding; empty: none."""
-        if len(self.data) <= SMALL_BYTES or "gzip" not in accepted.lower():
+        if len(self.data) <= SMALL_BYTES or not _GZIP.search(accepted):
             return self.data, ""
         if self._gzipped is None:
             self._gzipped = gzip.compress(self.data, 9, mtime=0)

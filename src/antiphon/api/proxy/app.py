@@ -136,6 +136,9 @@ class StandbyApp:
         try:
             await tunnel(scope, receive, send)
         except Unavailable as error:
+            if self._successor is not None:
+                await self._successor(scope, receive, send)
+                return
             await self._refusal(error, path_of(scope))(scope, receive, send)
         finally:
             self._tunnels.discard(tunnel)

@@ -56,6 +56,7 @@ class SocketTunnel:
     def end(self) -> None:
         """Close the connection; its client connects to another instance."""
         self._is_ended = True
+        self._is_writable.set()
         if self._upstream is not None:
             self._upstream.transport.abort()
 
@@ -80,14 +81,26 @@ class SocketTunnel:
             connection.write(head)
             while data := await reader.read(PIECE_BYTES):
                 connection.write(data)
-                while not connection.is_writable and not connection.transport.is_closing():
-                    self._is_writable.clear()
-                    await self._is_writable.wait()
+                if not connection.is_writable and not await self._can_write():
+                    connection.abort()
+                    break
         except OSError:
             pass  # the primary is lost
         finally:
             connection.sink = None
             connection.finish_take_over()
+
+    async def _can_write(self) -> bool:
+        """Wait until the client has read. False: it is too slow, or this process stops."""
+        connection = self._connection
+        try:
+            async with asyncio.timeout(self._primary.limits.slow_reader_s):
+                while not (connection.is_writable or connection.transport.is_closing() or self._is_ended):
+                    self._is_writable.clear()
+                    await self._is_writable.wait()
+        except TimeoutError:
+            return False
+        return not self._is_ended
 
     # --- what the connection calls
 

@@ -25,11 +25,14 @@ class AsgiSocket:
     async def run(self, session: Session, protocol: str) -> None:
         """Accept the handshake, then send and receive until the end."""
         await self._send({"type": "websocket.accept", "subprotocol": protocol or None})
-        tasks = {asyncio.create_task(self._write(session)), asyncio.create_task(self._read(session))}
+        writing = asyncio.create_task(self._write(session))
+        tasks = {writing, asyncio.create_task(self._read(session))}
+        session.group.stop_sending = writing.cancel
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
-                await task
+                if not task.cancelled():  # the client is slow
+                    await task
         finally:
             for task in tasks:
                 task.cancel()

@@ -24,6 +24,9 @@ from antiphon.api.websocket.session import CLOSE_CODES, CLOSED_NORMALLY, MESSAGE
 
 CLOSE_S = 1.0
 """How long a client may take to answer a close, in seconds."""
+PIECE_BYTES = 4 * 1024
+"""Maximum number of received bytes that are handled before other work of the event loop: they may hold hundreds of
+messages."""
 
 
 def accepted_key(request: Request) -> str:
@@ -65,7 +68,11 @@ class DirectSocket:
         session.on_room = self.update_reading
         self._protocol = Protocol(SERVER, state=State.OPEN, max_size=MESSAGE_BYTES_MAX)
         self._message = bytearray()
+        self._received = b""
+        """What was read and is not handled yet."""
         self._is_reading = True
+        self._is_handling = False
+        """Whether the next piece of it will be handled soon."""
         self._closed = asyncio.Event()
         self._writer = SocketWriter(self)
 
@@ -92,15 +99,28 @@ class DirectSocket:
     # --- what the connection calls
 
     def on_data(self, data: bytes) -> None:
-        self._protocol.receive_data(data)
+        self._received += data
+        if not self._is_handling and self._has_room:
+            self._handle_piece()
+        self.update_reading()
+
+    def _handle_next(self) -> None:
+        self._is_handling = False
+        if self._has_room and not self._closed.is_set():
+            self._handle_piece()
+        self.update_reading()
+
+    def _handle_piece(self) -> None:
+        piece, self._received = self._received[:PIECE_BYTES], self._received[PIECE_BYTES:]
+        self._protocol.receive_data(piece)
         for event in self._protocol.events_received():
             assert isinstance(event, Frame)
             self._on_frame(event)
         self._flush()
         if self._protocol.state is not State.OPEN:
+            self._received = b""
             self._closed.set()
             self._writer.on_lost()  # nothing may follow a close
-        self.update_reading()
 
     def on_lost(self) -> None:
         self._closed.set()
@@ -120,11 +140,20 @@ class DirectSocket:
                 assert not self._writer.is_in_frame, "nothing is read while a frame is written in part"
                 self.connection.write(data)
 
+    @property
+    def _has_room(self) -> bool:
+        """Whether there is room for answers."""
+        return self.connection.is_writable and not self.session.is_full
+
     def update_reading(self) -> None:
-        """Read on only while there is room for answers."""
-        has_room = self.connection.is_writable and not self.session.is_full
-        if has_room is not self._is_reading:
-            self._is_reading = has_room
+        """Handle what was read, and then read on, only while there is room for answers."""
+        has_room = self._has_room
+        if has_room and self._received and not self._is_handling:
+            self._is_handling = True
+            asyncio.get_running_loop().call_soon(self._handle_next)
+        is_reading = has_room and not self._received
+        if is_reading is not self._is_reading:
+            self._is_reading = is_reading
             transport: Any = self.connection.transport
             if not transport.is_closing():
-                transport.resume_reading() if has_room else transport.pause_reading()
+                transport.resume_reading() if is_reading else transport.pause_reading()
