@@ -42,7 +42,7 @@ async def test_a_websocket_is_forwarded_in_both_directions(standby: Standby) -> 
         await socket.send(json.dumps({"op": "watch", "chat_id": chat_id, "cursor": "0"}))
         ended = await until(socket, "turn_ended")
         assert ended["outcome"] == "answered"
-        large = {"title": "x" * 900_000}
+        large = {"title": "x" * 60_000}
         await socket.send(json.dumps(operation | {"id": 2, "body": large}))
         assert (await until(socket, "error"))["error"]["code"] in ("invalid", "too_large")
     await wait_until(lambda: not standby.app._tunnels)

@@ -211,7 +211,7 @@ async def test_what_is_no_operation_is_refused_and_the_connection_goes_on(api: A
 
 async def test_messages_that_are_too_large_close_the_connection(api: ApiClient) -> None:
     async with connected(api) as client:
-        await client.connection.send("x" * (1024 * 1024 + 1))
+        await client.connection.send("x" * (64 * 1024 + 1))
         await client.connection.wait_closed()
         assert client.connection.close_code == 1009
     assert (await api.ask("GET", "/session")).status == 200
@@ -326,7 +326,7 @@ async def test_another_asgi_server_serves_websockets_too(api: ApiClient, library
             assert (await client.ask("POST", f"/chats/{chat_id}/messages", {"content": SCENE}))[0] == 201
             await client.until("turn_ended")
             check_cursors(client.events(chat_id))
-            await client.connection.send("x" * (1024 * 1024 + 1))
+            await client.connection.send("x" * (64 * 1024 + 1))
             await client.connection.wait_closed()
             assert client.connection.close_code == 1009
         async with connected(plain, f"/chats/{chat_id}/stream?after=0") as client:

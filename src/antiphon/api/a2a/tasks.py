@@ -90,6 +90,10 @@ class TaskTranslation(Translation):
     def is_complete(self) -> bool:
         return self._is_begun and self._reader.is_complete
 
+    @property
+    def holds_text(self) -> bool:
+        return not self._is_begun
+
     def begin(self) -> bytes:
         return b""
 

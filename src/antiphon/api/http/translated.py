@@ -41,6 +41,11 @@ class Translation(ABC):
     def is_complete(self) -> bool:
         """Whether the last bytes were given: the stream ends."""
 
+    @property
+    def holds_text(self) -> bool:
+        """Whether it keeps the text of the answer; most protocols repeat it at the end."""
+        return True
+
     @abstractmethod
     def begin(self) -> bytes:
         """The first bytes."""
@@ -99,6 +104,11 @@ class TextCount:
             return
         self.size += size
         self._watcher.hold_text(size)
+
+    def clear(self) -> None:
+        """The text is not held any more."""
+        self.size = self._in_draft = 0
+        self._watcher.release_text()
 
 
 class TranslatedWatcher:
@@ -166,7 +176,8 @@ class TranslatedWatcher:
                 return None
             frames = batch.frames
             if len(frames) == 1 and type(event := frames[0].event) is Delta:  # the common case
-                self._text.add_delta(event)
+                if translation.holds_text:
+                    self._text.add_delta(event)
                 if data := translation.apply(event):
                     return _Chunk(data)
             else:
@@ -198,7 +209,10 @@ class TranslatedWatcher:
         pieces: list[bytes] = []
         while self._frames and not self._translation.is_complete:
             frame = self._frames.popleft()
-            self._text.add(frame)
+            if self._translation.holds_text:
+                self._text.add(frame)
+            elif self._text.size:
+                self._text.clear()
             if frame.type != "delta" and max(self._text.size, len(frame.data)) > LARGE_BYTES:
                 self._pieces = self._pieces_of(frame)
                 return b"".join(pieces)

@@ -119,7 +119,8 @@ class SocketTunnel:
             await self._upstream.drain()
         except OSError:
             return
-        self._connection.flow.resume_reading()
+        if not self._connection.transport.is_closing():
+            self._connection.flow.resume_reading()
 
     def pump(self) -> None:
         self._is_writable.set()

@@ -23,8 +23,9 @@ from antiphon.wire.ids import canonical_id
 from antiphon.wire.stream import bye_frame
 from antiphon.wire.websocket import Messages
 
-MESSAGE_BYTES_MAX = 1024 * 1024
-"""Maximum size of a message of a client, in bytes. What is larger goes over HTTP."""
+MESSAGE_BYTES_MAX = 64 * 1024
+"""Maximum size of a message of a client, in bytes. What is larger goes over HTTP, where bodies above this size are
+counted for each owner; here the number of connections bounds them."""
 CLOSE_CODES = {"revoked": 1008, "shutdown": 1012}
 """How a connection is closed, by the reason of its `bye` (RFC 6455, section 7.4); else normally."""
 CLOSED_NORMALLY = 1000

@@ -16,6 +16,10 @@ from antiphon.wire.codec import convert
 Json = dict[str, Any]
 
 
+REMOVED: Json = {"text": "An edit has removed this message.", "metadata": {"antiphon": {"isRemoved": True}}}
+"""A message without content: its protocol requires parts."""
+
+
 class TaskRecord:
     """Holds the content of a task until `drop_content`."""
 
@@ -103,7 +107,8 @@ class TaskRecord:
         """A message of a user, as in an event. `place` names one that no client has named."""
         content = convert(message.get("content") or (), tuple[Part, ...])
         name = message.get("client_message_id") or message_id(self._chat_id, place)
-        return {"messageId": name, **self._names, "role": "ROLE_USER", "parts": parts_json(content, self.base_url)}
+        parts = parts_json(content, self.base_url) or [REMOVED]
+        return {"messageId": name, **self._names, "role": "ROLE_USER", "parts": parts}
 
     def answer(self, value: Any, place: int | str) -> Json:
         """What a user has answered: a text, or a value."""
