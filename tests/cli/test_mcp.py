@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import signal
 import sys
@@ -12,7 +13,9 @@ from typing import Any
 
 import pytest
 
+from antiphon.cli.instance import InstanceAccess
 from antiphon.cli.mcp_bridge import END_S, LINE_BYTES_MAX
+from antiphon.cli.mcp_instance import Instance
 from antiphon.cli.stdio_lines import LineSplitter
 from support.waiting import DEADLINE_S
 
@@ -92,6 +95,8 @@ async def test_a_client_may_send_anything_and_only_messages_come_back(command: C
                        (b'[{"jsonrpc": "2.0", "id": 1, "method": "ping"}]', -32600)):  # fmt: skip
         command.send(line)
         assert (await command.read())["error"]["code"] == code, line
+    command.send(b"[1]")
+    assert [one["error"]["code"] for one in await command.read()] == [-32600]
     command.send(b'{"jsonrpc": "2.0", "id": 1, "method": "' + b"x" * LINE_BYTES_MAX + b'"}')
     assert (await command.read())["error"]["code"] == -32600
     # a call that is cancelled is never answered, and the answer goes on
@@ -125,6 +130,25 @@ async def test_sigterm_ends_the_command(command: Command) -> None:
     command.process.send_signal(signal.SIGTERM)
     async with asyncio.timeout(DEADLINE_S):
         assert await command.process.wait() == 0
+
+
+async def test_a_call_that_is_sent_again_stays_in_its_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another instance of this machine has other chats."""
+    own, chosen = Path("own"), [Path("own"), Path("of another project")]
+    monkeypatch.setattr("antiphon.cli.mcp_instance.choose_data", lambda: chosen.pop(0))
+    asked: list[Path | None] = []
+
+    @contextlib.asynccontextmanager
+    async def find(data: Path | None, url: str | None) -> AsyncIterator[InstanceAccess]:
+        asked.append(data)
+        yield InstanceAccess(url=f"http://127.0.0.1:{len(asked)}", token="t")
+
+    monkeypatch.setattr("antiphon.cli.mcp_instance.find_or_start", find)
+    instance = Instance(None, None, on_open=lambda: None)
+    await instance.open()
+    await instance.replace(instance.http)
+    await instance.close()
+    assert asked == [own, own]
 
 
 @pytest.mark.slow

@@ -154,8 +154,9 @@ class Bridge:
     async def _accept(self, line: bytes, tasks: asyncio.TaskGroup) -> None:
         parsed = jsonrpc.parse(line)
         requests = [item for item in parsed.items if isinstance(item, Request)]
-        if not parsed.is_batch and not requests:
-            await self._write(jsonrpc.encode_refusal(*[item for item in parsed.items if isinstance(item, Refusal)]))
+        if not requests:
+            refusals = [jsonrpc.encode_refusal(item) for item in parsed.items if isinstance(item, Refusal)]
+            await self._write(jsonrpc.join_batch(refusals) if parsed.is_batch else refusals[0])
             return
         for item in requests:
             if item.id is None:

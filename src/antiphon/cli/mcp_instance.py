@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx2
 
 from antiphon.cli.embedded import find_or_start
-from antiphon.cli.instance import InstanceAccess
+from antiphon.cli.instance import InstanceAccess, choose_data
 from antiphon.client.asynchronous.http_client import make_http_client
 
 SILENCE_S = 60.0
@@ -38,6 +38,9 @@ class Instance:
 
     async def open(self) -> None:
         """Find or start one. Raises `InstanceMissing`, `Invalid`, `Unavailable`."""
+        if self._data is None and self._url is None:
+            # chosen once: a message that is sent again must not reach the chats of another directory
+            self._data = await asyncio.to_thread(choose_data)
         async with contextlib.AsyncExitStack() as opened:
             access = await opened.enter_async_context(find_or_start(self._data, self._url))
             if access == self._access:
