@@ -99,3 +99,19 @@ async def test_a_prompt_that_ended_meanwhile_is_answered(api: ApiClient, words: 
         assert answer.get("result", {}).get("stopReason") == expected
         lines.end()
         await running
+
+
+async def test_loads_of_one_session_at_once_are_all_answered(api: ApiClient) -> None:
+    chat_id, url, lines = await api.make_chat("/say hi"), f"http://127.0.0.1:{api.port}", Lines()
+    async with AsyncClient(url, api.token) as client:
+        running = asyncio.create_task(Agent(client, lines, configuration=client, report=lambda words: None).run())
+        opened = {"sessionId": chat_id, "cwd": "/", "mcpServers": []}
+        loads = [lines.send("session/load", opened) for _ in range(3)]
+        await wait_until(lambda: all(number in lines.answers for number in loads), "answers")
+        assert ["result" in lines.answers[number] for number in loads] == [False, False, True]
+        assert (await lines.ask("session/prompt", {"sessionId": chat_id, **text("/say two")}))["stopReason"]
+        closed = [lines.send("session/load", opened), lines.send("session/close", {"sessionId": chat_id})]
+        await wait_until(lambda: all(number in lines.answers for number in closed), "answers")
+        lines.end()
+        async with asyncio.timeout(DEADLINE_S):
+            await running

@@ -17,7 +17,7 @@ from antiphon.core.draft import Draft
 from antiphon.core.events import Bye, Event, FactEvent, Resync
 from antiphon.core.model import FIRST_TURN_ID
 from antiphon.core.parts import FileReference, Part, Text, text_of
-from antiphon.errors import AntiphonError, Invalid
+from antiphon.errors import AntiphonError, Invalid, NotFound
 from antiphon.wire.acp.blocks import text_block
 from antiphon.wire.acp.chat_state import ChatState
 from antiphon.wire.acp.errors import refusal_of
@@ -90,10 +90,14 @@ class Session:
     # --- following
 
     async def open(self, *, replay: bool) -> None:
-        """Read the chat. `replay`: send its whole history. Raises as `AsyncClient.watch`."""
+        """Read the chat. `replay`: send its whole history. Raises as `AsyncClient.watch`, and `NotFound` if the
+        session is closed meanwhile."""
         opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._following = self._connection.spawn(self._follow(None, opened, replay=replay))
-        await opened
+        following = self._following = self._connection.spawn(self._follow(None, opened, replay=replay))
+        await asyncio.wait({opened, following}, return_when=asyncio.FIRST_COMPLETED)
+        if not opened.done():  # `close` has ended it: the editor has closed the session, or loads it once more
+            raise NotFound("session")
+        opened.result()
 
     def start(self) -> None:
         """Send what happens from now on, and offer the open calls."""
