@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
+from antiphon.cli import mcp_instance
 from antiphon.cli.instance import InstanceAccess
 from antiphon.cli.mcp_bridge import END_S, LINE_BYTES_MAX
-from antiphon.cli.mcp_instance import Instance
 from antiphon.cli.stdio_lines import LineSplitter
+from antiphon.errors import InstanceMissing
 from support.waiting import DEADLINE_S
 
 from .conftest import Run, environment
@@ -132,23 +133,35 @@ async def test_sigterm_ends_the_command(command: Command) -> None:
         assert await command.process.wait() == 0
 
 
-async def test_a_call_that_is_sent_again_stays_in_its_directory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another instance of this machine has other chats."""
+async def test_a_lost_instance_is_awaited_in_its_directory_before_another_is_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Another instance of this machine has other chats, and one that is started has another agent."""
     own, chosen = Path("own"), [Path("own"), Path("of another project")]
-    monkeypatch.setattr("antiphon.cli.mcp_instance.choose_data", lambda: chosen.pop(0))
-    asked: list[Path | None] = []
+    asked: list[tuple[str, Path | None]] = []
 
     @contextlib.asynccontextmanager
-    async def find(data: Path | None, url: str | None) -> AsyncIterator[InstanceAccess]:
-        asked.append(data)
+    async def find_or_start(data: Path | None, url: str | None) -> AsyncIterator[InstanceAccess]:
+        asked.append(("start", data))
         yield InstanceAccess(url=f"http://127.0.0.1:{len(asked)}", token="t")
 
-    monkeypatch.setattr("antiphon.cli.mcp_instance.find_or_start", find)
-    instance = Instance(None, None, on_open=lambda: None)
+    def find(data: Path | None, url: str | None) -> InstanceAccess:
+        asked.append(("find", data))
+        raise InstanceMissing("none")
+
+    monkeypatch.setattr(mcp_instance, "choose_data", lambda: chosen.pop(0))
+    monkeypatch.setattr(mcp_instance, "find_or_start", find_or_start)
+    monkeypatch.setattr(mcp_instance, "find_instance", find)
+    instance = mcp_instance.Instance(None, None, on_open=lambda: None)
     await instance.open()
-    await instance.replace(instance.http)
+    lost = instance.http
+    with pytest.raises(InstanceMissing):
+        await instance.replace(lost)
+    monkeypatch.setattr(mcp_instance, "START_AFTER_S", 0.0)
+    await instance.replace(lost)
+    await instance.replace(lost)
     await instance.close()
-    assert asked == [own, own]
+    assert asked == [("start", own), ("find", own), ("start", own)]
 
 
 @pytest.mark.slow
