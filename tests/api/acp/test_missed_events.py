@@ -115,3 +115,19 @@ async def test_loads_of_one_session_at_once_are_all_answered(api: ApiClient) -> 
         lines.end()
         async with asyncio.timeout(DEADLINE_S):
             await running
+
+
+async def test_a_revoked_token_does_not_end_the_connection(api: ApiClient) -> None:
+    url, lines = f"http://127.0.0.1:{api.port}", Lines()
+    async with AsyncClient(url, api.token) as client, AsyncClient(url, "revoked") as refused:
+        agent = Agent(client, lines, configuration=client, report=lambda words: None)
+        running = asyncio.create_task(agent.run())
+        session = {"sessionId": (await lines.ask("session/new", {"cwd": "/", "mcpServers": []}))["sessionId"]}
+        agent._configuration = refused
+        assert await lines.ask("session/set_mode", {**session, "modeId": "steer"}) == {}
+        number = lines.send("session/set_config_option", {**session, "configId": "when_busy", "value": "queue"})
+        assert "error" in await wait_until(lambda: lines.answers.get(number), "the answer")
+        assert (await lines.ask("session/list", {})) is not None
+        lines.end()
+        async with asyncio.timeout(DEADLINE_S):
+            await running
