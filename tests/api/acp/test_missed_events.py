@@ -13,6 +13,8 @@ import pytest
 from antiphon.api.acp.agent import Agent
 from antiphon.client import AsyncClient
 from antiphon.core.events import Delta, Event, FactEvent, Resync
+from antiphon.core.parts import Text
+from antiphon.errors import Unavailable
 from support.waiting import DEADLINE_S, wait_until
 
 from ..http.api_client import ApiClient
@@ -128,6 +130,29 @@ async def test_a_revoked_token_does_not_end_the_connection(api: ApiClient) -> No
         number = lines.send("session/set_config_option", {**session, "configId": "when_busy", "value": "queue"})
         assert "error" in await wait_until(lambda: lines.answers.get(number), "the answer")
         assert (await lines.ask("session/list", {})) is not None
+        lines.end()
+        async with asyncio.timeout(DEADLINE_S):
+            await running
+
+
+class Lossy(AsyncClient):
+    """It loses the answer to the creation of a chat."""
+
+    async def create_chat(self, *args: Any, **fields: Any) -> Any:
+        made = await super().create_chat(*args, **fields)
+        if args[0] == (Text("/say one"),):
+            raise Unavailable("the answer was lost")
+        return made
+
+
+async def test_a_session_goes_on_when_the_answer_to_its_creation_was_lost(api: ApiClient) -> None:
+    url, lines = f"http://127.0.0.1:{api.port}", Lines()
+    async with Lossy(url, api.token) as client:
+        running = asyncio.create_task(Agent(client, lines, configuration=client, report=lambda words: None).run())
+        session = {"sessionId": (await lines.ask("session/new", {"cwd": "/", "mcpServers": []}))["sessionId"]}
+        assert await lines.ask("session/prompt", {**session, **text("/say one")}) is None
+        assert (await lines.ask("session/prompt", {**session, **text("/say two")}))["stopReason"] == "end_turn"
+        assert text_of(lines.updates) == "onetwo"
         lines.end()
         async with asyncio.timeout(DEADLINE_S):
             await running
