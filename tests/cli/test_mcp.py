@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,8 +16,9 @@ import pytest
 
 from antiphon.cli import mcp_instance
 from antiphon.cli.instance import InstanceAccess
-from antiphon.cli.mcp_bridge import END_S, LINE_BYTES_MAX
+from antiphon.cli.mcp_bridge import END_S, LINE_BYTES_MAX, Bridge
 from antiphon.cli.stdio_lines import LineSplitter
+from antiphon.client.asynchronous.http_client import make_http_client
 from antiphon.errors import InstanceMissing
 from support.waiting import DEADLINE_S
 
@@ -131,6 +133,39 @@ async def test_sigterm_ends_the_command(command: Command) -> None:
     command.process.send_signal(signal.SIGTERM)
     async with asyncio.timeout(DEADLINE_S):
         assert await command.process.wait() == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "code"),
+    [
+        ("application/json", b'{"error": {"code": "not_found", "message": "m"}}', 404),
+        ("application/json", b'{"error": "x"}', 503),
+        ("application/json", b'{"result": 5}', 503),
+        ("application/json", b"[]", 503),
+        ("text/html", b"<html>", 503),
+        ("text/event-stream", b'data: {"params": {"progress": "x"}}\n\n', 503),
+    ],
+)
+async def test_a_response_that_is_not_of_mcp_is_an_error(kind: str, body: bytes, code: int) -> None:
+    """MCP may be turned off at the instance, or something else may be at the address."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        head = f"HTTP/1.1 404 x\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        writer.write(head.encode() + body)
+        writer.close()
+
+    (read, sent), (written, stdout) = os.pipe(), os.pipe()
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with make_http_client(f"http://127.0.0.1:{port}", "t", timeout_s=5.0, verify=False) as http:
+            instance = mcp_instance.Instance(None, "x", on_open=lambda: None)
+            instance._http = http
+            os.write(sent, json.dumps(message("initialize", {}, 1)).encode() + b"\n")
+            os.close(sent)
+            await Bridge(instance, stdin=read, stdout=stdout).run()
+    found = json.loads(os.read(written, 10_000))
+    assert (found["id"], found["error"]["code"]) == (1, code)
 
 
 async def test_a_lost_instance_is_awaited_in_its_directory_before_another_is_started(

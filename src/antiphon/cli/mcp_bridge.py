@@ -213,10 +213,11 @@ class Bridge:
             async with http.stream("POST", "/mcp", content=exchange.line, headers=exchange.headers) as response:
                 if STOPPING_HEADER in response.headers or response.status_code in (502, 504):
                     raise Unavailable("the instance is stopping")
-                if response.headers.get("content-type", "").startswith("text/event-stream"):
-                    await self._pass_events(response, exchange)
-                else:
-                    await self._pass_json(response, exchange)
+                is_stream = response.headers.get("content-type", "").startswith("text/event-stream")
+                try:
+                    await (self._pass_events if is_stream else self._pass_json)(response, exchange)
+                except (LookupError, TypeError, ValueError) as error:
+                    raise PeerError(f"the response of {url} is no message of MCP") from error
 
     async def _pass_json(self, response: httpx2.Response, exchange: Exchange) -> None:
         data = b""
@@ -226,9 +227,12 @@ class Bridge:
                 raise PeerError(f"the response has more than {ANSWER_BYTES_MAX:,} bytes")
         message = decode(data, Any)
         if isinstance(message, dict) and message.get("id") is None and "error" in message:
-            error = message["error"]  # refused before the request was read
-            await self._write(exchange.errors(int(error["code"]), str(error["message"])))
+            error = message["error"]  # refused before the request was read, or MCP is turned off
+            code = error["code"] if isinstance(error["code"], int) else response.status_code
+            await self._write(exchange.errors(code, str(error["message"])))
             return
+        if not isinstance(message, dict if len(exchange.requests) == 1 else dict | list):
+            raise TypeError(message)
         if exchange.requests[0].method == "initialize" and isinstance(message, dict) and "result" in message:
             self._revision = str(message["result"]["protocolVersion"])
         await self._write(encode(message))
