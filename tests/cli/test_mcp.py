@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,8 +14,12 @@ from typing import Any
 
 import pytest
 
-from antiphon.cli.mcp_bridge import END_S, LINE_BYTES_MAX
+from antiphon.cli import mcp_instance
+from antiphon.cli.instance import InstanceAccess
+from antiphon.cli.mcp_bridge import END_S, LINE_BYTES_MAX, Bridge
 from antiphon.cli.stdio_lines import LineSplitter
+from antiphon.client.asynchronous.http_client import make_http_client
+from antiphon.errors import InstanceMissing
 from support.waiting import DEADLINE_S
 
 from .conftest import Run, environment
@@ -92,6 +98,8 @@ async def test_a_client_may_send_anything_and_only_messages_come_back(command: C
                        (b'[{"jsonrpc": "2.0", "id": 1, "method": "ping"}]', -32600)):  # fmt: skip
         command.send(line)
         assert (await command.read())["error"]["code"] == code, line
+    command.send(b"[1]")
+    assert [one["error"]["code"] for one in await command.read()] == [-32600]
     command.send(b'{"jsonrpc": "2.0", "id": 1, "method": "' + b"x" * LINE_BYTES_MAX + b'"}')
     assert (await command.read())["error"]["code"] == -32600
     # a call that is cancelled is never answered, and the answer goes on
@@ -125,6 +133,70 @@ async def test_sigterm_ends_the_command(command: Command) -> None:
     command.process.send_signal(signal.SIGTERM)
     async with asyncio.timeout(DEADLINE_S):
         assert await command.process.wait() == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "code"),
+    [
+        ("application/json", b'{"error": {"code": "not_found", "message": "m"}}', 404),
+        ("application/json", b'{"error": "x"}', 503),
+        ("application/json", b'{"result": 5}', 503),
+        ("application/json", b"[]", 503),
+        ("text/html", b"<html>", 503),
+        ("text/event-stream", b'data: {"params": {"progress": "x"}}\n\n', 503),
+    ],
+)
+async def test_a_response_that_is_not_of_mcp_is_an_error(kind: str, body: bytes, code: int) -> None:
+    """MCP may be turned off at the instance, or something else may be at the address."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        head = f"HTTP/1.1 404 x\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        writer.write(head.encode() + body)
+        writer.close()
+
+    (read, sent), (written, stdout) = os.pipe(), os.pipe()
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with make_http_client(f"http://127.0.0.1:{port}", "t", timeout_s=5.0, verify=False) as http:
+            instance = mcp_instance.Instance(None, "x", on_open=lambda: None)
+            instance._http = http
+            os.write(sent, json.dumps(message("initialize", {}, 1)).encode() + b"\n")
+            os.close(sent)
+            await Bridge(instance, stdin=read, stdout=stdout).run()
+    found = json.loads(os.read(written, 10_000))
+    assert (found["id"], found["error"]["code"]) == (1, code)
+
+
+async def test_a_lost_instance_is_awaited_in_its_directory_before_another_is_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Another instance of this machine has other chats, and one that is started has another agent."""
+    own, chosen = Path("own"), [Path("own"), Path("of another project")]
+    asked: list[tuple[str, Path | None]] = []
+
+    @contextlib.asynccontextmanager
+    async def find_or_start(data: Path | None, url: str | None) -> AsyncIterator[InstanceAccess]:
+        asked.append(("start", data))
+        yield InstanceAccess(url=f"http://127.0.0.1:{len(asked)}", token="t")
+
+    def find(data: Path | None, url: str | None) -> InstanceAccess:
+        asked.append(("find", data))
+        raise InstanceMissing("none")
+
+    monkeypatch.setattr(mcp_instance, "choose_data", lambda: chosen.pop(0))
+    monkeypatch.setattr(mcp_instance, "find_or_start", find_or_start)
+    monkeypatch.setattr(mcp_instance, "find_instance", find)
+    instance = mcp_instance.Instance(None, None, on_open=lambda: None)
+    await instance.open()
+    lost = instance.http
+    with pytest.raises(InstanceMissing):
+        await instance.replace(lost)
+    monkeypatch.setattr(mcp_instance, "START_AFTER_S", 0.0)
+    await instance.replace(lost)
+    await instance.replace(lost)
+    await instance.close()
+    assert asked == [("start", own), ("find", own), ("start", own)]
 
 
 @pytest.mark.slow

@@ -154,8 +154,9 @@ class Bridge:
     async def _accept(self, line: bytes, tasks: asyncio.TaskGroup) -> None:
         parsed = jsonrpc.parse(line)
         requests = [item for item in parsed.items if isinstance(item, Request)]
-        if not parsed.is_batch and not requests:
-            await self._write(jsonrpc.encode_refusal(*[item for item in parsed.items if isinstance(item, Refusal)]))
+        if not requests:
+            refusals = [jsonrpc.encode_refusal(item) for item in parsed.items if isinstance(item, Refusal)]
+            await self._write(jsonrpc.join_batch(refusals) if parsed.is_batch else refusals[0])
             return
         for item in requests:
             if item.id is None:
@@ -212,10 +213,11 @@ class Bridge:
             async with http.stream("POST", "/mcp", content=exchange.line, headers=exchange.headers) as response:
                 if STOPPING_HEADER in response.headers or response.status_code in (502, 504):
                     raise Unavailable("the instance is stopping")
-                if response.headers.get("content-type", "").startswith("text/event-stream"):
-                    await self._pass_events(response, exchange)
-                else:
-                    await self._pass_json(response, exchange)
+                is_stream = response.headers.get("content-type", "").startswith("text/event-stream")
+                try:
+                    await (self._pass_events if is_stream else self._pass_json)(response, exchange)
+                except (LookupError, TypeError, ValueError) as error:
+                    raise PeerError(f"the response of {url} is no message of MCP") from error
 
     async def _pass_json(self, response: httpx2.Response, exchange: Exchange) -> None:
         data = b""
@@ -225,9 +227,12 @@ class Bridge:
                 raise PeerError(f"the response has more than {ANSWER_BYTES_MAX:,} bytes")
         message = decode(data, Any)
         if isinstance(message, dict) and message.get("id") is None and "error" in message:
-            error = message["error"]  # refused before the request was read
-            await self._write(exchange.errors(int(error["code"]), str(error["message"])))
+            error = message["error"]  # refused before the request was read, or MCP is turned off
+            code = error["code"] if isinstance(error["code"], int) else response.status_code
+            await self._write(exchange.errors(code, str(error["message"])))
             return
+        if not isinstance(message, dict if len(exchange.requests) == 1 else dict | list):
+            raise TypeError(message)
         if exchange.requests[0].method == "initialize" and isinstance(message, dict) and "result" in message:
             self._revision = str(message["result"]["protocolVersion"])
         await self._write(encode(message))

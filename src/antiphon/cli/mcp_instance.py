@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import httpx2
 
 from antiphon.cli.embedded import find_or_start
-from antiphon.cli.instance import InstanceAccess
+from antiphon.cli.instance import InstanceAccess, choose_data, find_instance
 from antiphon.client.asynchronous.http_client import make_http_client
 
 SILENCE_S = 60.0
 """How long the server may be silent, in seconds. It sends something every 10 s."""
+START_AFTER_S = 10.0
+"""How long an instance that was lost is expected to restart, in seconds. One that is started in its place has other
+settings: it would go on with the turns of the lost one without its agent."""
 
 
 class Instance:
@@ -30,16 +33,22 @@ class Instance:
         """All that was opened: requests of others may still use a client that one has given up."""
         self._access: InstanceAccess | None = None
         self._http: httpx2.AsyncClient | None = None
+        self._lost: httpx2.AsyncClient | None = None
+        self._lost_at = 0.0
 
     @property
     def http(self) -> httpx2.AsyncClient:
         assert self._http is not None, "the instance is open"
         return self._http
 
-    async def open(self) -> None:
-        """Find or start one. Raises `InstanceMissing`, `Invalid`, `Unavailable`."""
+    async def open(self, *, may_start: bool = True) -> None:
+        """Find one, or start it. Raises `InstanceMissing`, `Invalid`, `Unavailable`."""
+        if self._data is None and self._url is None:
+            # chosen once: a message that is sent again must not reach the chats of another directory
+            self._data = await asyncio.to_thread(choose_data)
         async with contextlib.AsyncExitStack() as opened:
-            access = await opened.enter_async_context(find_or_start(self._data, self._url))
+            find = find_or_start if may_start else _find
+            access = await opened.enter_async_context(find(self._data, self._url))
             if access == self._access:
                 return  # it was silent for a while
             verify = access.endpoints is None  # its certificate names a public address
@@ -53,7 +62,15 @@ class Instance:
         """Find or start the next instance, unless another request has done so. Raises as `open` does."""
         async with self._lock:
             if self._http is lost:
-                await self.open()
+                now = asyncio.get_running_loop().time()
+                if self._lost is not lost:
+                    self._lost, self._lost_at = lost, now
+                await self.open(may_start=now - self._lost_at >= START_AFTER_S)
 
     async def close(self) -> None:
         await self._opened.aclose()
+
+
+@contextlib.asynccontextmanager
+async def _find(data: Path | None, url: str | None) -> AsyncIterator[InstanceAccess]:
+    yield await asyncio.to_thread(find_instance, data, url)

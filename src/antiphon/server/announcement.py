@@ -91,7 +91,7 @@ def announce_primary(instance: Instance, lock: LockFile, endpoint: ZmqEndpoint, 
             pub_endpoint=endpoint.pub_endpoint,
             rpc_endpoint=endpoint.rpc_endpoint,
             keys=keys,
-            apis=tuple(protocol.name for protocol in protocols_without(instance.options.no_api)),
+            apis=tuple(dict.fromkeys(protocol.name for protocol in protocols_without(instance.options.no_api))),
         )
     )
 

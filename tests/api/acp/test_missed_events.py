@@ -13,6 +13,8 @@ import pytest
 from antiphon.api.acp.agent import Agent
 from antiphon.client import AsyncClient
 from antiphon.core.events import Delta, Event, FactEvent, Resync
+from antiphon.core.parts import Text
+from antiphon.errors import Unavailable
 from support.waiting import DEADLINE_S, wait_until
 
 from ..http.api_client import ApiClient
@@ -99,3 +101,58 @@ async def test_a_prompt_that_ended_meanwhile_is_answered(api: ApiClient, words: 
         assert answer.get("result", {}).get("stopReason") == expected
         lines.end()
         await running
+
+
+async def test_loads_of_one_session_at_once_are_all_answered(api: ApiClient) -> None:
+    chat_id, url, lines = await api.make_chat("/say hi"), f"http://127.0.0.1:{api.port}", Lines()
+    async with AsyncClient(url, api.token) as client:
+        running = asyncio.create_task(Agent(client, lines, configuration=client, report=lambda words: None).run())
+        opened = {"sessionId": chat_id, "cwd": "/", "mcpServers": []}
+        loads = [lines.send("session/load", opened) for _ in range(3)]
+        await wait_until(lambda: all(number in lines.answers for number in loads), "answers")
+        assert ["result" in lines.answers[number] for number in loads] == [False, False, True]
+        assert (await lines.ask("session/prompt", {"sessionId": chat_id, **text("/say two")}))["stopReason"]
+        closed = [lines.send("session/load", opened), lines.send("session/close", {"sessionId": chat_id})]
+        await wait_until(lambda: all(number in lines.answers for number in closed), "answers")
+        lines.end()
+        async with asyncio.timeout(DEADLINE_S):
+            await running
+
+
+async def test_a_revoked_token_does_not_end_the_connection(api: ApiClient) -> None:
+    url, lines = f"http://127.0.0.1:{api.port}", Lines()
+    async with AsyncClient(url, api.token) as client, AsyncClient(url, "revoked") as refused:
+        agent = Agent(client, lines, configuration=client, report=lambda words: None)
+        running = asyncio.create_task(agent.run())
+        session = {"sessionId": (await lines.ask("session/new", {"cwd": "/", "mcpServers": []}))["sessionId"]}
+        agent._configuration = refused
+        assert await lines.ask("session/set_mode", {**session, "modeId": "steer"}) == {}
+        number = lines.send("session/set_config_option", {**session, "configId": "when_busy", "value": "queue"})
+        assert "error" in await wait_until(lambda: lines.answers.get(number), "the answer")
+        assert (await lines.ask("session/list", {})) is not None
+        lines.end()
+        async with asyncio.timeout(DEADLINE_S):
+            await running
+
+
+class Lossy(AsyncClient):
+    """It loses the answer to the creation of a chat."""
+
+    async def create_chat(self, *args: Any, **fields: Any) -> Any:
+        made = await super().create_chat(*args, **fields)
+        if args[0] == (Text("/say one"),):
+            raise Unavailable("the answer was lost")
+        return made
+
+
+async def test_a_session_goes_on_when_the_answer_to_its_creation_was_lost(api: ApiClient) -> None:
+    url, lines = f"http://127.0.0.1:{api.port}", Lines()
+    async with Lossy(url, api.token) as client:
+        running = asyncio.create_task(Agent(client, lines, configuration=client, report=lambda words: None).run())
+        session = {"sessionId": (await lines.ask("session/new", {"cwd": "/", "mcpServers": []}))["sessionId"]}
+        assert await lines.ask("session/prompt", {**session, **text("/say one")}) is None
+        assert (await lines.ask("session/prompt", {**session, **text("/say two")}))["stopReason"] == "end_turn"
+        assert text_of(lines.updates) == "onetwo"
+        lines.end()
+        async with asyncio.timeout(DEADLINE_S):
+            await running

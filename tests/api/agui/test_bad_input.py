@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from random import Random
 from typing import Any
 
@@ -176,3 +177,22 @@ async def test_requests_that_mean_nothing_are_refused(api: ApiClient) -> None:
         ("GET", f"{RUN}/x?runId=", 400),
     ):
         assert (await api.ask(method, path)).status == status
+
+
+async def test_requests_at_the_same_time_are_applied_one_after_the_other(api: ApiClient) -> None:
+    sent = [asked(messages=[{"id": f"m{n}", "role": "user", "content": f"/say {n}"}]) for n in "ab"]
+    answers = await asyncio.gather(*(api.ask("POST", RUN, body) for body in sent))
+    assert [answer.status for answer in answers] == [200, 200]
+    chat_id = answers[0].headers["antiphon-chat-id"]
+    assert sorted((await api.texts(chat_id))[::2]) == ["user: /say a", "user: /say b"]
+    waits = asked("/call pay {}\n/say done", threadId="open")
+    chat_id = (await api.ask("POST", RUN, waits)).headers["antiphon-chat-id"]
+    (call,) = (await api.chat(chat_id))["open_calls"]
+    resumed = [
+        asked(threadId="open", messages=[], runId=f"r{n}", resume=[
+            {"interruptId": call["tool_call_id"], "status": "resolved", "payload": {"approved": n == 0}}
+        ]) for n in range(3)
+    ]  # fmt: skip
+    answers = await asyncio.gather(*(api.ask("POST", RUN, body) for body in resumed))
+    assert [answer.status for answer in answers] == [200] * 3
+    assert any(b"antiphon.ignored" in answer.body for answer in answers)

@@ -119,6 +119,20 @@ async def test_batches_belong_to_the_revisions_that_have_them(api: ApiClient, re
     assert (await post(api, [], revision)).status == 400
 
 
+async def test_each_request_of_a_batch_has_its_own_idempotency_key(api: ApiClient) -> None:
+    calls = [{"name": "start_chat", "arguments": {"text": text}} for text in ("/say a", "/say a", "/say b")]
+    batch = [message("tools/call", one, number) for number, one in enumerate(calls)]
+    answers = [await post(api, batch, "2025-03-26", **{"idempotency-key": "é" * 200}) for _ in range(2)]
+    first, again = ([one["result"]["structuredContent"]["chat_id"] for one in answer.json] for answer in answers)
+    assert len(set(first)) == 3
+    assert first == again
+    for text in ("/say c", "/say c"):  # a key may be longer than the id of a message
+        sent = {"name": "send_message", "arguments": {"chat_id": first[0], "text": text}}
+        done = await post(api, message("tools/call", sent), "", **{"idempotency-key": "k" * 200})
+        assert done.json["result"]["structuredContent"]["answer"] == "c"
+    assert len((await api.ask("GET", f"/chats/{first[0]}/messages")).json["messages"]) == 4
+
+
 async def test_the_responses_to_a_batch_have_a_maximum_size(api: ApiClient) -> None:
     headers = {"content-type": "application/x-any"}
     uploaded = await api.ask("POST", "/files", data=bytes(FILE_BYTES_MAX), headers=headers)

@@ -177,6 +177,18 @@ async def test_a_question_is_answered_and_a_call_denied(client: Client) -> None:
     assert (done["status"], done["answer"]) == ("answered", "done")
 
 
+async def test_a_call_of_a_turn_that_is_retried_is_answered_again(client: Client, api: ApiClient) -> None:
+    asked = await call(client, "start_chat", text="/call pay {}\n/say done")
+    given = {"chat_id": asked["chat_id"], "tool_call_id": asked["open_calls"][0]["tool_call_id"], "approved": False}
+    assert (await call(client, "answer_call", **given))["status"] == "answered"
+    await api.ask("POST", f"/chats/{asked['chat_id']}/retry", {})
+    again = await call(client, "wait_for_answer", chat_id=asked["chat_id"])
+    assert [one["tool_call_id"] for one in again["open_calls"]] == [given["tool_call_id"]]
+    for _ in range(2):  # and its repeat is one
+        assert (await call(client, "answer_call", **given))["status"] == "answered"
+    assert (await refused(client, "answer_call", **given | {"approved": True}))["code"] == "not_found"
+
+
 # --- reading
 
 

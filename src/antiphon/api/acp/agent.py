@@ -132,7 +132,8 @@ class Agent:
         try:
             await session.open(replay=replay)
         except BaseException:
-            self._sessions.pop(params.session_id, None)
+            if self._sessions.get(params.session_id) is session:
+                del self._sessions[params.session_id]
             session.close()
             raise
         shown = await self._settings(session)

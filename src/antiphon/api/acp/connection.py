@@ -107,9 +107,11 @@ class Connection:
                 task.cancel()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run something until it ends or the connection is closed."""
+        """Run something until it ends or the connection is closed. An error of the instance, say of a token that was
+        revoked, is logged: it must not end the connection."""
         assert self._group is not None
-        task = self._group.create_task(work)
+        task = self._group.create_task(_logged(work))
+        task.add_done_callback(lambda done: work.close())  # it may be cancelled before it has begun
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
@@ -233,6 +235,13 @@ class Connection:
 
     async def _refuse(self, refusal: Refusal) -> None:
         await self._write(encode_refusal(refusal))
+
+
+async def _logged(work: Coroutine[Any, Any, None]) -> None:
+    try:
+        await work
+    except AntiphonError as error:
+        log.error("acp_background_task_failed", code=error.code, reason=str(error))
 
 
 class Failed(Exception):

@@ -17,7 +17,7 @@ from antiphon.core.draft import Draft
 from antiphon.core.events import Bye, Event, FactEvent, Resync
 from antiphon.core.model import FIRST_TURN_ID
 from antiphon.core.parts import FileReference, Part, Text, text_of
-from antiphon.errors import AntiphonError, Invalid
+from antiphon.errors import AntiphonError, Conflict, Invalid, NotFound
 from antiphon.wire.acp.blocks import text_block
 from antiphon.wire.acp.chat_state import ChatState
 from antiphon.wire.acp.errors import refusal_of
@@ -90,10 +90,14 @@ class Session:
     # --- following
 
     async def open(self, *, replay: bool) -> None:
-        """Read the chat. `replay`: send its whole history. Raises as `AsyncClient.watch`."""
+        """Read the chat. `replay`: send its whole history. Raises as `AsyncClient.watch`, and `NotFound` if the
+        session is closed meanwhile."""
         opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._following = self._connection.spawn(self._follow(None, opened, replay=replay))
-        await opened
+        following = self._following = self._connection.spawn(self._follow(None, opened, replay=replay))
+        await asyncio.wait({opened, following}, return_when=asyncio.FIRST_COMPLETED)
+        if not opened.done():  # `close` has ended it: the editor has closed the session, or loads it once more
+            raise NotFound("session")
+        opened.result()
 
     def start(self) -> None:
         """Send what happens from now on, and offer the open calls."""
@@ -250,8 +254,7 @@ class Session:
     async def _deliver(self, sent: SentPrompt, content: tuple[Part, ...]) -> None:
         if self._labels is not None:
             async with self._creating:
-                if self._labels is not None:
-                    await self._create(sent, content, self._labels)
+                if self._labels is not None and await self._create(sent, content, self._labels):
                     return
         typed = self._offers.typed(self.state.open_calls)
         if not typed:
@@ -264,10 +267,16 @@ class Session:
         sent.waiting.turn_id = self.state.turn_id
         await self._offers.answer(self.chat_id, typed[0], value)
 
-    async def _create(self, sent: SentPrompt, content: tuple[Part, ...], labels: dict[str, str]) -> None:
-        """Create the chat with its first message."""
+    async def _create(self, sent: SentPrompt, content: tuple[Part, ...], labels: dict[str, str]) -> bool:
+        """Create the chat with its first message. False: an earlier prompt, whose answer was lost, has created it."""
         model = self.state.model
-        chat = await self._client.create_chat(content, id=self.chat_id, labels=labels, model=model)
+        try:
+            chat = await self._client.create_chat(content, id=self.chat_id, labels=labels, model=model)
+        except Conflict:
+            await self.open(replay=True)
+            self._labels = None
+            self.start()
+            return False
         self._labels = None
         sent.waiting.turn_id = FIRST_TURN_ID
         self.state.begin(FIRST_TURN_ID)
@@ -276,6 +285,7 @@ class Session:
         opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         opened.set_result(None)
         self._following = self._connection.spawn(self._follow(str(FIRST_TURN_ID), opened))
+        return True
 
     async def cancel(self) -> None:
         """Stop the turns of the editor's prompts; without one, the turn that runs."""

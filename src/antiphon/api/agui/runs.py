@@ -26,7 +26,7 @@ from antiphon.core.facts import Entry, MessageAppended
 from antiphon.core.model import Chat, Needs, WhenBusy
 from antiphon.core.parts import Part, Role
 from antiphon.core.values import Value
-from antiphon.errors import Conflict, Invalid, NotFound, TooLarge
+from antiphon.errors import Conflict, Invalid, NotAllowedNow, NotFound, TooLarge
 from antiphon.ports import Request
 from antiphon.wire.agui.ids import Names, client_message_id
 from antiphon.wire.agui.input import (
@@ -46,6 +46,10 @@ NEW_MESSAGES_MAX = 64
 """Maximum number of messages of a user that one request sends."""
 SEARCHED_MAX = 100
 """Maximum number of messages, newest first, in which one is found that was sent before."""
+
+
+TRIES_MAX = 3
+"""Maximum number of times that a request is applied, if other clients change the chat at the same time."""
 
 
 class Run(Value):
@@ -92,6 +96,17 @@ class AguiRuns:
 
     async def start(self, chat: Chat | None) -> Run:
         """`chat` is None if it does not exist yet."""
+        for _ in range(TRIES_MAX - 1):
+            try:
+                return await self._apply(chat)
+            except (Conflict, NotAllowedNow):
+                newer = await self._chats.get(self._chat_id)
+                if chat is not None and newer.seq == chat.seq:
+                    raise
+                chat = newer  # another client was first
+        return await self._apply(chat)
+
+    async def _apply(self, chat: Chat | None) -> Run:
         if chat is None:
             return await self._begin()
         said = await self._said(chat)

@@ -95,7 +95,7 @@ async def _answer_batch(call: Call, items: tuple[Request | Refusal, ...], header
         return JsonAnswer(jsonrpc.encode_refusal(refused), 400)
     answers: list[bytes] = []
     size = 0
-    for item in items:
+    for place, item in enumerate(items):
         if isinstance(item, Refusal):
             answers.append(jsonrpc.encode_refusal(item))
         elif item.id is None:
@@ -104,7 +104,7 @@ async def _answer_batch(call: Call, items: tuple[Request | Refusal, ...], header
             message = "the responses to this batch are too large; send this request again"
             answers.append(jsonrpc.encode_refusal(Refusal(code=TOO_LARGE, message=message, id=item.id)))
         else:
-            answers.append(await Exchange(call, item, headers, is_batch=True).respond())
+            answers.append(await Exchange(call, item, headers, place=place).respond())
             size += len(answers[-1])
     if not answers:
         return Response(status_code=202, headers={"cache-control": "no-store"})
@@ -112,14 +112,15 @@ async def _answer_batch(call: Call, items: tuple[Request | Refusal, ...], header
 
 
 class Exchange:
-    """One request and its response."""
+    """One request and its response. `place` is its place in a batch."""
 
-    def __init__(self, call: Call, request: Request, headers: Json, *, is_batch: bool = False) -> None:
+    def __init__(self, call: Call, request: Request, headers: Json, *, place: int | None = None) -> None:
         assert request.id is not None
         self._call = call
         self._request = request
         self._headers = headers
-        self._is_batch = is_batch
+        self._place = place
+        self._is_batch = place is not None
         self._id = request.id
         self._revision = ""
         self._status = 200
@@ -224,7 +225,7 @@ class Exchange:
             raise bad_params(f"there is no tool {name[:100]!r}")
         meta = meta_of(self._request)
         try:
-            found = await Tools(self._call, meta).run(tool, arguments or {})
+            found = await Tools(self._call, meta, place=self._place).run(tool, arguments or {})
         except Refused as error:
             return m.failed_result(error)
         if not isinstance(found, Target):

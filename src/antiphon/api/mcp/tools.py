@@ -42,11 +42,12 @@ STOP_WAIT_S = 5.0
 
 
 class Tools:
-    """The tools for one request. `meta` is the `_meta` of its parameters."""
+    """The tools for one request. `meta` is the `_meta` of its parameters; `place` is its place in a batch."""
 
-    def __init__(self, call: Call, meta: dict[str, Any]) -> None:
+    def __init__(self, call: Call, meta: dict[str, Any], *, place: int | None = None) -> None:
         self._call = call
         self._meta = meta
+        self._place = place
         self._chats = chats_of(call)
 
     async def run(self, tool: t.ToolInfo, arguments: dict[str, Any]) -> Value | Target:
@@ -65,7 +66,7 @@ class Tools:
     # --- messages
 
     async def start_chat(self, given: t.StartChat) -> Target:
-        key = given.idempotency_key or key_of(self._call)
+        key = given.idempotency_key or self._header_key()
         depth = self._depth()
         labels = given.labels | ({DEPTH_LABEL: str(depth)} if depth else {})
         done = await self._chats.create(
@@ -77,6 +78,12 @@ class Tools:
             labels=labels,
         )
         return Target(chat_id=done.chat_id, message_id=FIRST_TURN_ID, turn_id=FIRST_TURN_ID, wait_s=given.wait_s)
+
+    def _header_key(self) -> str:
+        """The key of the HTTP request, as a message's id can be; each request of a batch has its own. Empty if it has
+        none."""
+        key = key_of(self._call)
+        return f"{NAME}-{hash_of(encode([key, self._place])).hex()}" if key else ""
 
     def _depth(self) -> int:
         """How many chats are above a new one, each of which has started the next by MCP. Raises `TooMany`."""
@@ -93,7 +100,7 @@ class Tools:
             chat_id,
             given.text,
             when_busy=WhenBusy(given.when_busy),
-            client_message_id=given.idempotency_key or key_of(self._call),
+            client_message_id=given.idempotency_key or self._header_key(),
         )
         return _target(chat_id, sent_entry(done), given.wait_s)
 
@@ -131,17 +138,20 @@ class Tools:
     async def answer_call(self, given: t.AnswerCall) -> Target:
         """The same answer again is a repeat, and returns what the chat has become."""
         chat_id, call_id = canonical_id(given.chat_id), given.tool_call_id
-        chat = await self._chats.get(chat_id)
-        shown = [call_id, given.approved, given.reason, *_values(given), given.is_error]
-        body_hash = hash_of(encode(shown))
+        body_hash = hash_of(encode([call_id, given.approved, given.reason, *_values(given), given.is_error]))
         request = Request(client_id=f"mcp-answer-{body_hash.hex()}", body_hash=body_hash)
-        if not await self._chats.is_answered(chat_id, request):
-            open_calls = await self._chats.open_calls(chat_id, chat)
-            found = next((item for item in open_calls if item.tool_call_id == call_id), None)
-            if found is None:
-                raise NotFound("open call")
-            await self._chats.change(chat_id, await self._command(chat_id, found, given), request=request)
+        was_given = await self._chats.is_answered(chat_id, request)
+        chat = await self._chats.get(chat_id)  # after the receipt: a call that is open now was made again since
         turn_id = chat.turn_id or chat.last_turn_id
+        open_calls = await self._chats.open_calls(chat_id, chat)
+        found = next((item for item in open_calls if item.tool_call_id == call_id), None)
+        if found is not None:
+            if was_given:  # by a turn that was restarted, with the same id
+                action = await self._chats.newest_action(chat_id, turn_id)
+                request = Request(client_id=f"mcp-answer-{action}-{body_hash.hex()}", body_hash=body_hash)
+            await self._chats.change(chat_id, await self._command(chat_id, found, given), request=request)
+        elif not was_given:
+            raise NotFound("open call")
         return Target(chat_id=chat_id, message_id=turn_id, turn_id=turn_id, wait_s=given.wait_s)
 
     async def _command(self, chat_id: str, found: OpenCall, given: t.AnswerCall) -> c.Command:

@@ -52,7 +52,10 @@ class UiTurns:
         if chat is None:
             if last.get("role") != "user":
                 raise NotFound if last.get("role") == "assistant" else Invalid(f"{field}.role", "user or assistant")
-            return await self._begin()
+            try:
+                return await self._begin()
+            except Conflict:  # another client has created it in the meantime
+                return await self.start(await self._chats.get(self._chat_id))
         named = (m for m in body.messages if body.message_id is not None and m.get("id") == body.message_id)
         answered = next(named, last)
         if body.trigger == "regenerate-message":
