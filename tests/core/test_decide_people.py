@@ -559,6 +559,16 @@ def test_an_interrupt_of_an_idle_chat_does_nothing(idle: Callable[..., History])
     assert history.do(c.Interrupt(turn_id=0)) == ()
 
 
+def test_an_interrupt_of_a_waiting_turn_only_leaves_one_that_was_answered() -> None:
+    history = acting(calls=("client",))
+    turn_id = history.chat.turn_id
+    history.do(c.SubmitToolResults(tool_call_id="client", content=words("mine")))
+    assert history.do(c.Interrupt(turn_id=turn_id, only_waiting=True)) == ()
+    assert history.chat.status is Status.RUNNING
+    other = acting(calls=("client",))
+    assert "turn_ended" in other.do(c.Interrupt(turn_id=other.chat.turn_id, only_waiting=True))
+
+
 def test_an_interrupt_does_not_affect_the_next_turn() -> None:
     history = held("queue:a")
     turn_id = history.chat.turn_id

@@ -123,8 +123,11 @@ class PromoteQueued(QueueCommand):
 
 
 class Interrupt(Command):
+    """`only_waiting`: nothing happens unless the turn waits for clients: one may have answered meanwhile."""
+
     turn_id: int
     clear_queue: bool = False
+    only_waiting: bool = False
     by: str = ""
     unfinished: bytes = b""
 

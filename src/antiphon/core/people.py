@@ -211,6 +211,8 @@ def interrupt(decision: Decision, command: c.Interrupt) -> None:
     """Interrupt the named turn. For any other turn nothing happens, so a late request never stops the next turn."""
     if not command.turn_id or decision.chat.turn_id != command.turn_id:
         return
+    if command.only_waiting and decision.chat.status is not Status.REQUIRES_ACTION:
+        return
     if command.clear_queue:
         _clear_queue(decision)
     _interrupt_turn(decision, command)

@@ -195,8 +195,7 @@ class AguiRuns:
             return Run(target=target_of(self._chat_id, said.entry))
         settings: Sequence[c.Command] = ()
         if not said.is_sent:
-            await self._end_wait(chat)
-            settings = self._settings(chat)
+            settings = [*await self._end_wait(chat), *self._settings(chat)]
         done = await self._chats.send(
             self._chat_id,
             said.content,
@@ -214,15 +213,16 @@ class AguiRuns:
             await self._chats.retry(self._chat_id, turn_id, settings=self._settings(chat), request=request)
         return Run(target=Target(chat_id=self._chat_id, turn_id=turn_id, after=turn_id))
 
-    async def _end_wait(self, chat: Chat) -> None:
+    async def _end_wait(self, chat: Chat) -> list[c.Command]:
         """A message in place of the results of the client's tools ends the turn that waits for them. One in place of
         the answers to interrupts is refused, as AG-UI demands: cancelling them is an answer."""
         open_calls = await self._chats.open_calls(self._chat_id, chat)
         asked = [call.tool_call_id for call in open_calls if call.needs is not Needs.RESULT]
         if asked:
             raise Invalid("resume", f"the interrupt {asked[0]!r} waits for an answer, or to be cancelled")
-        if open_calls:
-            await self._chats.interrupt(self._chat_id, chat.turn_id)
+        if not open_calls:
+            return []
+        return [c.Interrupt(turn_id=chat.turn_id, only_waiting=True, by=self._chats.owner_id)]
 
     # --- answers
 

@@ -97,7 +97,7 @@ class PromptRun:
         chat = await self._chats.get(self._chat_id)
         settings = []
         if chat.status is Status.REQUIRES_ACTION:
-            settings.append(c.Interrupt(turn_id=chat.turn_id, by=self._owner_id))
+            settings.append(c.Interrupt(turn_id=chat.turn_id, only_waiting=True, by=self._owner_id))
         done = await self._chats.send(
             self._chat_id, prompt.content, client_message_id=prompt.message_id, settings=settings
         )

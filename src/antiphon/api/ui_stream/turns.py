@@ -95,37 +95,23 @@ class UiTurns:
                 raise Conflict("message")
             return self._target(repeated)
         settings: Sequence[c.Command] = ()
-        is_repeat = await self._chats.has_receipt(self._chat_id, name)
-        if not is_repeat:
+        if not await self._chats.has_receipt(self._chat_id, name):
             settings = self._settings(chat)
-            if chat.status is Status.REQUIRES_ACTION and await self._answer_before(chat, settings):
-                settings = ()
-        defaults = [WhenBusy.INTERRUPT if chat.status is Status.REQUIRES_ACTION else WhenBusy.QUEUE]
-        if is_repeat:  # the chat may have had another status then, and the receipt is of what was chosen then
-            defaults = [WhenBusy.QUEUE, WhenBusy.INTERRUPT]
-        choices = [WhenBusy(self._body.when_busy)] if self._body.when_busy else defaults
-        return await self._send_as(choices, content, name, settings)
-
-    async def _send_as(
-        self, choices: Sequence[WhenBusy], content: tuple[Part, ...], name: str, settings: Sequence[c.Command]
-    ) -> Target:
-        """Send with the first choice that the message's receipt does not contradict."""
-        for when_busy in choices:
-            try:
-                done = await self._chats.send(
-                    self._chat_id,
-                    content,
-                    when_busy=when_busy,
-                    client_message_id=name,
-                    model=self._body.model or "",
-                    settings=settings,
-                )
-            except Conflict:
-                if when_busy is choices[-1]:
-                    raise
-            else:
-                return self._target(sent_entry(done), is_new=not done.is_repeat)
-        raise AssertionError("there is at least one choice")
+            if chat.status is Status.REQUIRES_ACTION:
+                if await self._answer_before(chat, settings):
+                    settings = ()
+                elif self._body.when_busy is None:
+                    end = c.Interrupt(turn_id=chat.turn_id, only_waiting=True, by=self._chats.owner_id)
+                    settings = [end, *settings]
+        done = await self._chats.send(
+            self._chat_id,
+            content,
+            when_busy=WhenBusy(self._body.when_busy or "queue"),
+            client_message_id=name,
+            model=self._body.model or "",
+            settings=settings,
+        )
+        return self._target(sent_entry(done), is_new=not done.is_repeat)
 
     async def _answer_before(self, chat: Chat, settings: Sequence[c.Command]) -> bool:
         """A message that follows the answers to all open calls does not cancel them: they are given before it, with
