@@ -374,6 +374,12 @@ async def test_a_response_that_is_not_stored_is_gone_after_its_delivery(client: 
 async def test_settings_without_effect_are_reported(client: AsyncOpenAI) -> None:
     raw = await client.responses.with_raw_response.create(input="/say one", temperature=0.5, top_p=1, user="u")
     assert raw.headers["antiphon-ignored"] == "temperature, top_p"
+    prompt: Any = {"id": "pmpt_1"}
+    with pytest.raises(openai.BadRequestError, match="stored prompts"):
+        await client.responses.create(input="/say hi", prompt=prompt)
+    include: Any = ["reasoning.encrypted_content"]
+    raw = await client.responses.with_raw_response.create(input="/say hi", user="u", include=include)
+    assert raw.headers["antiphon-ignored"] == "include"
 
 
 # --- conversations and models

@@ -22,24 +22,32 @@ class TextParam(Value, gc=True):
 
 
 class Settings(Value, gc=True):
-    """Settings that have no effect here, and are reported in a header."""
+    """Settings that have no effect here, and are reported in a header; `prompt` is refused."""
 
     frequency_penalty: Any = None
+    include: Any = None
     logit_bias: Any = None
+    logprobs: Any = None
     max_completion_tokens: Any = None
     max_output_tokens: Any = None
     max_tokens: Any = None
     max_tool_calls: Any = None
+    modalities: Any = None
     parallel_tool_calls: Any = None
+    prediction: Any = None
     presence_penalty: Any = None
+    prompt: Any = None
     reasoning: Any = None
     reasoning_effort: Any = None
     seed: Any = None
+    service_tier: Any = None
     stop: Any = None
     temperature: Any = None
+    top_logprobs: Any = None
     top_p: Any = None
     truncation: Any = None
     verbosity: Any = None
+    web_search_options: Any = None
 
 
 class CreateResponseBody(Settings, gc=True):

@@ -16,25 +16,32 @@ from antiphon.errors import Invalid
 
 IGNORED_HEADER = "antiphon-ignored"
 
-SAMPLING = (
+UNUSED = (
     "frequency_penalty",
+    "include",
     "logit_bias",
+    "logprobs",
     "max_completion_tokens",
     "max_output_tokens",
     "max_tokens",
     "max_tool_calls",
+    "modalities",
     "parallel_tool_calls",
+    "prediction",
     "presence_penalty",
     "reasoning",
     "reasoning_effort",
     "seed",
+    "service_tier",
     "stop",
     "temperature",
+    "top_logprobs",
     "top_p",
     "truncation",
     "verbosity",
+    "web_search_options",
 )
-"""Settings that configured models have in their parameters: a request cannot change them."""
+"""Settings that a request cannot change: configured models have most of them in their parameters."""
 
 
 class FunctionTool(Value, gc=True):
@@ -46,8 +53,10 @@ class FunctionTool(Value, gc=True):
 
 
 def ignored_settings(settings: Mapping[str, Any], tool_choice: Any) -> list[str]:
-    """The names of the settings that a request gives and that have no effect."""
-    found = [name for name in SAMPLING if settings.get(name) is not None]
+    """The names of the given settings that have no effect. Raises `Invalid` for a stored prompt."""
+    if settings.get("prompt") is not None:
+        raise Invalid("prompt", "there are no stored prompts; give `instructions`")
+    found = [name for name in UNUSED if settings.get(name) is not None]
     return found + (["tool_choice"] if tool_choice not in (None, "auto", "none") else [])
 
 
