@@ -65,6 +65,8 @@ async def test_a_request_is_cancelled(shared_api: ApiClient) -> None:
         prompt = [{"type": "text", "text": "/rate 50\n/tokens 4000"}]
         session = {"sessionId": made["result"]["sessionId"], "prompt": prompt}
         process.writer.write(request("session/prompt", session, 5) + b"\n")
+        again = await answer_to(process, request("session/prompt", session, 5))
+        assert again["error"]["code"] == -32600
         cancel = {"jsonrpc": "2.0", "method": "$/cancel_request", "params": {"requestId": 5}}
         answered = await answer_to(process, json.dumps(cancel).encode())
         assert (answered["id"], answered["result"]["stopReason"]) == (5, "cancelled")

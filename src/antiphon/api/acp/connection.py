@@ -175,6 +175,9 @@ class Connection:
             self._answered(message)
         elif message.method == CANCEL:
             self._cancel(message)
+        elif message.id is not None and bytes(message.id) in self._running:
+            reason = "a request with this id is in progress"
+            await self._fail(message, Refusal(code=INVALID_REQUEST, message=reason))
         elif len(self._running) >= self._limits.requests_max:
             reason = f"at most {self._limits.requests_max} requests may be in progress"
             await self._fail(message, Refusal(code=INTERNAL_ERROR, message=reason))
