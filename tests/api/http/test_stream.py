@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 
 from antiphon import Reasoning, ToolCall
 from antiphon.observe.metrics import METRICS
@@ -21,6 +19,7 @@ from support.waiting import wait_until
 from .api_client import ApiClient, open_api
 from .events import check_cursors, fold, merged, preview, shown, standard_events
 from .schema import check_answer
+from .stock_server import served_by_uvicorn
 from .wire import SseEvent, Stream, Wire, make_request
 
 pytestmark = pytest.mark.anyio
@@ -443,30 +442,10 @@ async def _follow(api: ApiClient, path: str, *, drop_every: int) -> list[SseEven
 # --- two ways to the socket -------------------------------------------------------------------------
 
 
-@contextlib.asynccontextmanager
-async def _plain_api(api: ApiClient, http: str) -> AsyncIterator[ApiClient]:
-    """The same instance behind a stock uvicorn, which knows nothing of our connections."""
-    config = uvicorn.Config(
-        api.instance.asgi, port=0, http=http, loop="none", lifespan="off", log_config=None, access_log=False
-    )
-    server = uvicorn.Server(config)
-    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
-    task = asyncio.create_task(server.serve())
-    await wait_until(lambda: server.started)
-    plain = ApiClient.__new__(ApiClient)
-    plain.__dict__ = api.__dict__ | {"port": server.servers[0].sockets[0].getsockname()[1], "_idle": []}
-    try:
-        yield plain
-    finally:
-        await plain.close_connections()
-        server.should_exit = True
-        await task
-
-
 @pytest.mark.parametrize("http", ["httptools", "h11"])
 async def test_any_asgi_server_gives_the_same_bytes_as_our_own(api: ApiClient, http: str) -> None:
     chat_id, _ = await _record_everyday(api)
-    async with _plain_api(api, http) as plain:
+    async with served_by_uvicorn(api, http=http) as plain:
         for path, cursor in (("?until=idle", "0"), ("?until=idle", ""), ("?until=idle&commit=ref", "7.0")):
             ours = await api.stream(f"/chats/{chat_id}/stream{path}", cursor=cursor)
             theirs = await plain.stream(f"/chats/{chat_id}/stream{path}", cursor=cursor)

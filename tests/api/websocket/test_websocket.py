@@ -10,19 +10,15 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import uvicorn
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.protocol import Protocol
 
-from antiphon.api.http import connection
-from antiphon.api.http.connection import Connection
-from antiphon.api.websocket.socket import PIECE_BYTES
 from antiphon.options import Timing, WatchTiming
 from support.waiting import wait_until
 
 from ..http.api_client import ApiClient, open_api
 from ..http.events import check_cursors, fold, merged, shown
+from ..http.stock_server import served_by_uvicorn
 from .socket_client import Client, connected
 
 pytestmark = pytest.mark.anyio
@@ -319,7 +315,7 @@ async def test_a_handshake_with_more_requests_behind_it_is_closed(api: ApiClient
 
 @pytest.mark.parametrize("library", ["websockets-sansio"])
 async def test_another_asgi_server_serves_websockets_too(api: ApiClient, library: str) -> None:
-    async with served_by_uvicorn(api, library) as plain:
+    async with served_by_uvicorn(api, ws=library) as plain:
         chat_id = await plain.make_chat()
         async with connected(plain) as client:
             await client.do(op="watch", chat_id=chat_id, cursor="0")
@@ -336,95 +332,3 @@ async def test_another_asgi_server_serves_websockets_too(api: ApiClient, library
             with pytest.raises(InvalidStatus) as refused:
                 await connect(f"ws://127.0.0.1:{plain.port}/api/v1/ws", additional_headers=headers)
             assert refused.value.response.status_code == status
-
-
-@contextlib.asynccontextmanager
-async def served_by_uvicorn(api: ApiClient, library: str) -> AsyncIterator[ApiClient]:
-    """The same instance behind a stock uvicorn."""
-    config = uvicorn.Config(
-        api.instance.asgi, port=0, ws=library, loop="none", lifespan="off", log_config=None, access_log=False
-    )
-    server = uvicorn.Server(config)
-    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
-    task = asyncio.create_task(server.serve())
-    await wait_until(lambda: server.started)
-    plain = ApiClient.__new__(ApiClient)
-    plain.__dict__ = api.__dict__ | {"port": server.servers[0].sockets[0].getsockname()[1], "_idle": []}
-    try:
-        yield plain
-    finally:
-        await plain.close_connections()
-        server.should_exit = True
-        await task
-
-
-async def _handshake(api: ApiClient) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", api.port, limit=1024)
-    head = (
-        f"GET /api/v1/ws HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {api.token}\r\nconnection: upgrade\r\n"
-        "upgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-    )
-    writer.write(head.encode())
-    assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
-    return reader, writer
-
-
-def _masked(first: int, data: bytes) -> bytes:
-    """A frame of a client, with a mask that changes nothing."""
-    return bytes([first, 0x80 | len(data), 0, 0, 0, 0]) + data
-
-
-@pytest.mark.parametrize("frame", [_masked(0x81, b"{}"), _masked(0x89, b""), _masked(0x81, b"")])
-async def test_many_small_messages_at_once_do_not_block_the_event_loop(
-    api: ApiClient, frame: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sizes: list[int] = []
-    receive_data = Protocol.receive_data
-
-    def receive(protocol: Protocol, data: bytes) -> None:
-        sizes.append(len(data))
-        receive_data(protocol, data)
-
-    monkeypatch.setattr(Protocol, "receive_data", receive)
-    reader, writer = await _handshake(api)
-    count = 20_000
-    writer.write(frame * count + _masked(0x88, b""))
-    answered = 0
-    while data := await reader.read(65_536):
-        answered += len(data)
-    assert answered > count * 2, "each is answered"
-    assert max(sizes) <= PIECE_BYTES
-    writer.close()
-
-
-async def test_a_client_that_closes_and_does_not_read_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "UNREAD_S", 0.1)
-    taken: list[Connection] = []
-    take_over = Connection.take_over
-    monkeypatch.setattr(Connection, "take_over", lambda self, by: taken.append(self) or take_over(self, by))
-    async with open_api() as api:
-        _, writer = await _handshake(api)
-        transport = taken[0].transport
-        for _ in range(2_000):
-            if transport.get_write_buffer_size():
-                break
-            writer.write(_masked(0x89, b"x" * 125) * 200)
-            await asyncio.sleep(0.002)
-        writer.write(_masked(0x88, b""))
-        await wait_until(lambda: taken[0].scope is None, "the connection is lost")
-        writer.transport.abort()
-
-
-@pytest.mark.parametrize("library", ["websockets-sansio"])
-async def test_another_asgi_server_closes_a_slow_client_too(library: str) -> None:
-    async with (
-        open_api(timing=Timing(watch=WatchTiming(ping_s=0.3, slow_s=0.5)), agent=_say_much) as api,
-        served_by_uvicorn(api, library) as plain,
-    ):
-        chat_id = await api.make_chat("speak")
-        _, writer = await _handshake(plain)
-        watch = json.dumps({"op": "watch", "chat_id": chat_id, "cursor": "0"})
-        writer.write(_masked(0x81, watch.encode()))
-        await wait_until(lambda: len(api.instance.watch) == 2)
-        await wait_until(lambda: len(api.instance.watch) == 0, "the connection was closed as slow")
-        writer.transport.abort()

@@ -6,7 +6,6 @@ all of them. The JSON of each event has its `chat_id`.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
@@ -15,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from antiphon.api.http.connection import EXTENSION, Connection
 from antiphon.api.http.shapes import chats as s
-from antiphon.api.http.sse import HEADERS, LAST, DirectWriter, LiveAnswer, disconnected, in_pieces
+from antiphon.api.http.sse import HEADERS, LAST, DirectWriter, LiveAnswer, in_pieces, write_until_left
 from antiphon.api.http.table import Call, Operation, Policy, route
 from antiphon.api.named_chats import chats_of
 from antiphon.errors import CursorInvalid, Invalid, NotFound
@@ -97,22 +96,9 @@ class ManyChatsStream(LiveAnswer):
                 if self._group.is_closed:
                     await send(LAST)
             else:
-                await self._write_until_left(receive, send, connection)
+                await write_until_left(self._write(send), receive, self._group, connection)
         finally:
             await self._opened.aclose()
-
-    async def _write_until_left(self, receive: Receive, send: Send, connection: object) -> None:
-        writing = asyncio.create_task(self._write(send))
-        leaving = asyncio.create_task(disconnected(receive))
-        self._group.stop_sending = connection.abort if isinstance(connection, Connection) else writing.cancel
-        try:
-            await asyncio.wait({writing, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            if writing.done() and not writing.cancelled():
-                await writing
-        finally:
-            writing.cancel()
-            leaving.cancel()
-            await asyncio.gather(writing, leaving, return_exceptions=True)
 
     async def _write(self, send: Send) -> None:
         while (chunk := await self._group.next_batch()) is not None:

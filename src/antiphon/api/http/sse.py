@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Any, Protocol
 
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
@@ -68,17 +68,7 @@ class WatchStream(LiveAnswer):
         return answer
 
     async def _write_until_left(self, receive: Receive, send: Send, connection: object) -> None:
-        writing = asyncio.create_task(self._write(send))
-        leaving = asyncio.create_task(disconnected(receive))
-        self._watcher.stop_sending = connection.abort if isinstance(connection, Connection) else writing.cancel
-        try:
-            await asyncio.wait({writing, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            if writing.done() and not writing.cancelled():
-                await writing
-        finally:
-            writing.cancel()
-            leaving.cancel()
-            await asyncio.gather(writing, leaving, return_exceptions=True)
+        await write_until_left(self._write(send), receive, self._watcher, connection)
 
     async def _write(self, send: Send) -> None:
         watcher = self._watcher
@@ -91,6 +81,7 @@ class Sender(Protocol):
     """A stream whose client may be slow. See `ports.ChatWatcher`."""
 
     sending_since: float
+    stop_sending: Callable[[], object] | None
 
 
 async def in_pieces(data: bytes, send: Send, sender: Sender) -> None:
@@ -231,6 +222,23 @@ async def _next_bytes(watcher: Stream) -> bytes:
         if batch is not None:
             return batch.data
     return (await watcher.next_batch()).data
+
+
+async def write_until_left(
+    work: Coroutine[Any, Any, None], receive: Receive, sender: Sender, connection: object
+) -> None:
+    """Do the `work` of writing until it is done, the client has left, or `sender` is stopped as slow."""
+    writing = asyncio.create_task(work)
+    leaving = asyncio.create_task(disconnected(receive))
+    sender.stop_sending = connection.abort if isinstance(connection, Connection) else writing.cancel
+    try:
+        await asyncio.wait({writing, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if writing.done() and not writing.cancelled():
+            await writing
+    finally:
+        writing.cancel()
+        leaving.cancel()
+        await asyncio.gather(writing, leaving, return_exceptions=True)
 
 
 async def disconnected(receive: Callable[[], Awaitable[Message]]) -> None:
