@@ -12,7 +12,11 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.protocol import Protocol
 
+from antiphon.api.http import connection
+from antiphon.api.http.connection import Connection
+from antiphon.api.websocket.socket import PIECE_BYTES
 from antiphon.options import Timing, WatchTiming
 from support.waiting import wait_until
 
@@ -332,3 +336,75 @@ async def test_another_asgi_server_serves_websockets_too(api: ApiClient, library
             with pytest.raises(InvalidStatus) as refused:
                 await connect(f"ws://127.0.0.1:{plain.port}/api/v1/ws", additional_headers=headers)
             assert refused.value.response.status_code == status
+
+
+async def _handshake(api: ApiClient) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", api.port, limit=1024)
+    head = (
+        f"GET /api/v1/ws HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {api.token}\r\nconnection: upgrade\r\n"
+        "upgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    )
+    writer.write(head.encode())
+    assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
+    return reader, writer
+
+
+def _masked(first: int, data: bytes) -> bytes:
+    """A frame of a client, with a mask that changes nothing."""
+    return bytes([first, 0x80 | len(data), 0, 0, 0, 0]) + data
+
+
+@pytest.mark.parametrize("frame", [_masked(0x81, b"{}"), _masked(0x89, b""), _masked(0x81, b"")])
+async def test_many_small_messages_at_once_do_not_block_the_event_loop(
+    api: ApiClient, frame: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    receive_data = Protocol.receive_data
+
+    def receive(protocol: Protocol, data: bytes) -> None:
+        sizes.append(len(data))
+        receive_data(protocol, data)
+
+    monkeypatch.setattr(Protocol, "receive_data", receive)
+    reader, writer = await _handshake(api)
+    count = 20_000
+    writer.write(frame * count + _masked(0x88, b""))
+    answered = 0
+    while data := await reader.read(65_536):
+        answered += len(data)
+    assert answered > count * 2, "each is answered"
+    assert max(sizes) <= PIECE_BYTES
+    writer.close()
+
+
+async def test_a_client_that_closes_and_does_not_read_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "UNREAD_S", 0.1)
+    taken: list[Connection] = []
+    take_over = Connection.take_over
+    monkeypatch.setattr(Connection, "take_over", lambda self, by: taken.append(self) or take_over(self, by))
+    async with open_api() as api:
+        _, writer = await _handshake(api)
+        transport = taken[0].transport
+        for _ in range(2_000):
+            if transport.get_write_buffer_size():
+                break
+            writer.write(_masked(0x89, b"x" * 125) * 200)
+            await asyncio.sleep(0.002)
+        writer.write(_masked(0x88, b""))
+        await wait_until(lambda: taken[0].scope is None, "the connection is lost")
+        writer.transport.abort()
+
+
+@pytest.mark.parametrize("library", ["websockets-sansio"])
+async def test_another_asgi_server_closes_a_slow_client_too(library: str) -> None:
+    async with (
+        open_api(timing=Timing(watch=WatchTiming(ping_s=0.3, slow_s=0.5)), agent=_say_much) as api,
+        served_by_uvicorn(api, ws=library) as plain,
+    ):
+        chat_id = await api.make_chat("speak")
+        _, writer = await _handshake(plain)
+        watch = json.dumps({"op": "watch", "chat_id": chat_id, "cursor": "0"})
+        writer.write(_masked(0x81, watch.encode()))
+        await wait_until(lambda: len(api.instance.watch) == 2)
+        await wait_until(lambda: len(api.instance.watch) == 0, "the connection was closed as slow")
+        writer.transport.abort()
