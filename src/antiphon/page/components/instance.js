@@ -21,7 +21,7 @@ import { Icon, html } from './html.js';
 import { InstanceLog } from './instance_log.js';
 
 const SHOWN_MAX = 200;
-const NARROW = '(max-width: 64rem)'; // as in app.css: on such a screen the list is hidden
+const NARROW = '(max-width: 64rem)'; // as in css/instances.css: on such a screen the list is hidden
 
 export function Instance({ instanceId }) {
   const heading = useRef(null);
