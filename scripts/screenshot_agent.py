@@ -21,7 +21,7 @@ CREATE INDEX orders_by_customer ON orders (customer_id, created_at DESC);
 | orders of a day | 388 ms | 388 ms |
 
 The cost falls from $O(n)$ to $O(\\log n + k)$ for $k$ orders of the customer. The second query needs an index of its
-own; tell me if you want it.
+own; ask me for it if you want it.
 """
 
 PLAN = """Here is the order of the steps:
@@ -30,7 +30,7 @@ PLAN = """Here is the order of the steps:
 flowchart LR
   A[Run the tests] --> B{Green?}
   B -- yes --> C[Deploy to staging]
-  B -- no --> D[Tell the team]
+  B -- no --> D[Inform the team]
   C --> E[Ask for approval] --> F[Deploy]
 ```
 
