@@ -1,14 +1,16 @@
 // The start of the web UI: signs in, opens the streams of what is shown, and renders.
 
+import './preferences.js'; // the theme, before the first paint
 import { computed, effect } from './vendor/signals.js';
 import { h, render } from './vendor/preact.js';
+import { startMark } from './attention.js';
 import { closeChat, openChat, openId, view } from './chat.js';
 import { closeFeed, openFeed } from './chats.js';
 import { App } from './components/app.js';
-import { closeInstance, closeInstances, openInstance, openInstances } from './instances.js';
+import { startKeys } from './keys.js';
 import { clearArrived, outbox, resumeOutbox } from './outbox.js';
-import { shownChatId, shownInstanceId } from './route.js';
-import { loadIdentity, isAdmin, session, startSession } from './session.js';
+import { shownChatId } from './route.js';
+import { loadIdentity, session, startSession } from './session.js';
 
 // A new chat is shown when its first message is sent; it can be watched once the server has created it.
 const watchedId = computed(() => {
@@ -29,10 +31,7 @@ effect(() => {
 effect(() => {
   if (view.value) clearArrived(openId.peek(), view.value);
 });
-// Only an admin sees the instances, whatever the address.
-const instancesShown = computed(() => (session.value === 'in' && isAdmin.value ? shownInstanceId.value : null));
-effect(() => (instancesShown.value === null ? closeInstances() : openInstances()));
-effect(() => (instancesShown.value ? openInstance(instancesShown.value) : closeInstance()));
-
 render(h(App), document.getElementById('app'));
+startMark();
+startKeys();
 startSession();
