@@ -1,10 +1,12 @@
 // What a person can do with a chat: the same in the list, in the head, and in the palette.
 
+import { path, url } from './api.js';
 import { archive, loadedChats, rename, setLabels, setPin, titleOf } from './chats.js';
 import { labelsText, parseLabels } from './chat_rows.js';
 import { prompt } from './components/dialog.js';
 import { removeWithUndo } from './deletion.js';
 import { report, sentenceOf } from './notice.js';
+import { sharedChat } from './shares.js';
 import { showToast } from './toast.js';
 
 const TITLE_CHARS_MAX = 256;
@@ -18,6 +20,9 @@ export function commandsOf(chat) {
     { name: 'pin', icon: 'pin', label: isPinned ? 'Unpin' : 'Pin', run: () => togglePin(chat) },
     ...(isPinned ? pinMoves(chat) : []),
     { name: 'labels', icon: 'label', label: 'Labels…', run: () => editLabels(chat) },
+    { name: 'share', icon: 'link', label: 'Share…', run: () => (sharedChat.value = chat) },
+    { name: 'export', icon: 'download', label: 'Export as Markdown', run: () => exportChat(chat, 'markdown') },
+    { name: 'export-json', icon: 'download', label: 'Export as JSON', run: () => exportChat(chat, 'json') },
     {
       name: 'archive',
       icon: chat.archived ? 'restore' : 'archive',
@@ -52,6 +57,12 @@ const editLabels = (chat) =>
       return problem ?? problemOf(() => setLabels(chat.id, labels));
     },
   });
+
+/** The browser downloads the file; its name comes with it. */
+function exportChat(chat, format) {
+  const href = `${url(path('chats', chat.id, 'export'))}?format=${format}`;
+  Object.assign(document.createElement('a'), { href, download: '' }).click();
+}
 
 /** Runs `action`. Resolves to the sentence of its failure, or ''. */
 const problemOf = (action) => action().then(() => '', sentenceOf);

@@ -9,8 +9,9 @@ import { closeFeed, openFeed } from './chats.js';
 import { App } from './components/app.js';
 import { startKeys } from './keys.js';
 import { clearArrived, outbox, resumeOutbox } from './outbox.js';
-import { shownChatId } from './route.js';
+import { shareSecret, shownChatId } from './route.js';
 import { loadIdentity, session, startSession } from './session.js';
+import { startSetup } from './setup.js';
 
 // A new chat is shown when its first message is sent; it can be watched once the server has created it.
 const watchedId = computed(() => {
@@ -34,4 +35,5 @@ effect(() => {
 render(h(App), document.getElementById('app'));
 startMark();
 startKeys();
-startSession();
+startSetup();
+if (!shareSecret) startSession();

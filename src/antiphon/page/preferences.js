@@ -4,10 +4,10 @@
 import { effect, signal } from './vendor/signals.js';
 
 const KEY = 'antiphon.preferences';
-const DEFAULTS = { theme: 'system', textSize: 'normal', isNotifying: false };
+const DEFAULTS = { theme: 'system', textSize: 'normal', isNotifying: false, isSetupDismissed: false };
 const CHOICES = { theme: ['system', 'light', 'dark'], textSize: ['small', 'normal', 'large', 'largest'] };
 
-/** {theme, textSize, isNotifying}. */
+/** {theme, textSize, isNotifying, isSetupDismissed}. */
 export const preferences = signal(load());
 
 export function setPreference(name, value) {

@@ -1,5 +1,6 @@
-// The address: #/chat/<id> is a chat, #/inbox the inbox, #/settings/<section> the settings; any other address shows a new
-// chat. #/settings/servers/<id> is one server; #/instances and #/instances/<id> are the same under their former names.
+// The address: #/chat/<id> is a chat, #/inbox the inbox, #/settings/<section> the settings; #/shared/<secret> a
+// chat by a link, for everyone who has the link; any other address shows a new chat. #/settings/servers/<id> is one
+// server; #/instances and #/instances/<id> are the same under their former names.
 
 import { signal } from './vendor/signals.js';
 
@@ -31,7 +32,14 @@ export const isInboxShown = signal(location.hash === '#/inbox');
 /** On a narrow screen the list of chats covers the chat, and is closed at first. */
 export const isListOpen = signal(false);
 
-addEventListener('hashchange', read);
+/** The secret of the link by which a chat is shown, or undefined. Such a page has no session and shows nothing else. */
+export const shareSecret = readShare();
+
+function readShare() {
+  return /^#\/shared\/([\w.~-]{8,512})$/.exec(location.hash)?.[1];
+}
+
+addEventListener('hashchange', () => (readShare() === shareSecret ? read() : location.reload()));
 
 function read() {
   shownChatId.value = readChat();
@@ -42,6 +50,7 @@ function read() {
 
 export const hrefOf = (chatId) => (chatId ? `#/chat/${chatId}` : '#/');
 export const HREF_OF_INBOX = '#/inbox';
+export const hrefOfShare = (secret) => new URL(`#/shared/${secret}`, document.baseURI).href;
 export const hrefOfSection = (section) => (section ? `#/settings/${section}` : '#/settings');
 export const hrefOfInstance = (instanceId) => (instanceId ? `#/settings/servers/${instanceId}` : '#/settings/servers');
 

@@ -3,9 +3,11 @@
 import { useEffect } from '../vendor/preact-hooks.js';
 import { useSignalEffect } from '../vendor/signals.js';
 import { overlay, toComposer } from '../commands.js';
+import { focusIfLost } from '../focus.js';
 import { dismiss, notice } from '../notice.js';
-import { isInboxShown, isListOpen, shownChatId, shownInstanceId, shownSection } from '../route.js';
+import { isInboxShown, isListOpen, shareSecret, shownChatId, shownInstanceId, shownSection } from '../route.js';
 import { session } from '../session.js';
+import { sharedChat } from '../shares.js';
 import { Chat } from './chat.js';
 import { Dialog } from './dialog.js';
 import { IconButton, html } from './html.js';
@@ -17,6 +19,8 @@ import { SignIn } from './signin.js';
 import { Toast } from './toast.js';
 
 const Settings = lazy(() => import('./settings/settings.js'), 'Settings');
+const Shared = lazy(() => import('./shared.js'), 'Shared');
+const Share = lazy(() => import('./share.js'), 'Share', { isQuiet: true });
 const Palette = lazy(() => import('./palette.js'), 'Palette', { isQuiet: true });
 const Shortcuts = lazy(() => import('./shortcuts.js'), 'Shortcuts', { isQuiet: true });
 
@@ -29,6 +33,7 @@ export function App() {
     isListOpen.value = false;
   });
   useFocusAfterNavigation();
+  if (shareSecret) return html`<${Shared} secret=${shareSecret} />`;
   if (session.value === 'checking') return html`<main class="signin" aria-busy="true"></main>`;
   if (session.value === 'out') return html`<${SignIn} />`;
   return html`
@@ -43,6 +48,7 @@ export function App() {
     <${Toast} />
     <${Dialog} />
     <${Menu} />
+    ${sharedChat.value && html`<${Share} key=${sharedChat.value.id} chat=${sharedChat.value} />`}
     ${overlay.value === 'palette' && html`<${Palette} />`}
     ${overlay.value === 'shortcuts' && html`<${Shortcuts} />`}
   `;
@@ -68,9 +74,14 @@ function useFocusAfterNavigation() {
   }, shown);
 }
 
+function dismissNotice() {
+  dismiss();
+  focusIfLost('#composer-text', 'main h1');
+}
+
 const Notice = () =>
   notice.value &&
   html`<div class="notice" role="alert">
     <span>${notice.value}</span>
-    <${IconButton} name="close" label="Dismiss" onClick=${dismiss} />
+    <${IconButton} name="close" label="Dismiss" onClick=${dismissNotice} />
   </div>`;

@@ -33,6 +33,7 @@ const PATHS = {
   keys: 'M3 7h18v10H3zM7 11h.01M11 11h.01M15 11h.01M8 14h8',
   theme: 'M12 4a8 8 0 1 0 0 16zM12 4a8 8 0 0 1 0 16',
   chat: 'M4 5h16v11H10l-4 4v-4H4z',
+  link: 'M10 14l4-4M8 12l-2 2a3 3 0 0 0 4 4l2-2M16 12l2-2a3 3 0 0 0-4-4l-2 2',
   blank: '',
   out: 'M14 5H5v14h9M10 12h10M17 9l3 3-3 3',
 };

@@ -2,6 +2,7 @@
 // why and keeps what was typed; a provider that was added stays and is changed by the next try.
 
 import { useRef, useState } from '../../vendor/preact-hooks.js';
+import { useFormFocus } from '../../focus.js';
 import { addConfig, addProvider, changeProvider, checkProvider, loadProviders } from '../../providers.js';
 import { SERVICES } from '../../services.js';
 import { showToast } from '../../toast.js';
@@ -12,7 +13,8 @@ import { Buttons, Field } from './provider_form.js';
 /** `onDone()` is called when the model is connected, `onCancel()` when the person leaves. */
 export function Connect({ onDone, onCancel }) {
   const [found, setFound] = useState(null); // {provider, models} when the key is accepted
-  return html`<div class="stack" data-testid="connect">
+  const part = useFormFocus(Boolean(found));
+  return html`<div class="stack" data-testid="connect" ref=${part}>
     <h3>${found ? 'Choose the model' : 'Connect a model'}</h3>
     ${
       found
@@ -38,9 +40,9 @@ function KeyStep({ onFound, onCancel }) {
     event.preventDefault();
     await action.run(async () => {
       added.current = await saveProvider(added.current, service, fields);
-      const { ok, models, message } = await checkProvider(added.current.id);
+      const { ok, models, error } = await checkProvider(added.current.id);
       if (ok) onFound({ provider: added.current, models });
-      else setProblem(message);
+      else setProblem(error.message);
     });
   };
   const [problem, setProblem] = useState('');

@@ -28,6 +28,14 @@ export function LoadState({ loaded }) {
   return loaded.value === null && html`<p class="empty" role="status">Loading…</p>`;
 }
 
+const FIELD_WORDS = { base_url: 'Address', secret: 'Key', name: 'Name', owner: 'Name', model: 'Model', parameters: 'Settings' };
+
+/** The sentence of a refusal, with the name that the form gives the field. */
+function fieldSentence(error) {
+  const { field, reason } = error.fields ?? {};
+  return field in FIELD_WORDS && reason ? `${FIELD_WORDS[field]}: ${reason}.` : sentenceOf(error);
+}
+
 /** Runs one action at a time: {isBusy, problem, run(action)}. `run` resolves to whether it succeeded. */
 export function useAction() {
   const [state, setState] = useState({ isBusy: false, problem: '' });
@@ -39,7 +47,7 @@ export function useAction() {
       setState({ isBusy: false, problem: '' });
       return true;
     } catch (error) {
-      setState({ isBusy: false, problem: sentenceOf(error) });
+      setState({ isBusy: false, problem: fieldSentence(error) });
       return false;
     }
   };

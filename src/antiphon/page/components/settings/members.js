@@ -2,8 +2,10 @@
 
 import { useState } from '../../vendor/preact-hooks.js';
 import { path, request } from '../../api.js';
+import { CopyField } from '../copy_field.js';
+import { focusIfLost } from '../../focus.js';
 import { confirm } from '../dialog.js';
-import { Icon, html } from '../html.js';
+import { html } from '../html.js';
 import { LoadState, useAction, useLoaded } from './loaded.js';
 
 const DAY = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium' });
@@ -54,21 +56,12 @@ function Add({ onMade }) {
 /** The link is shown only now: the server keeps no copy of the token. */
 function SignInLink({ token, onClose }) {
   const link = new URL(`#token=${token.token}`, document.baseURI).href;
-  const [isCopied, setCopied] = useState(false);
-  const copy = async () => {
-    await navigator.clipboard.writeText(link).catch(() => {});
-    setCopied(true);
-  };
   return html`<div class="item stack is-new" role="group" aria-label="Sign-in link" data-testid="sign-in-link">
     <h3>The sign-in link of <bdi>${token.owner}</bdi></h3>
     <p>Copy it now: it is shown only once. Everyone who has it can sign in as <bdi>${token.owner}</bdi>, so send it in
       a way that only <bdi>${token.owner}</bdi> can read.</p>
-    <div class="row nowrap">
-      <input readonly aria-label="Sign-in link" value=${link} onFocus=${(event) => event.target.select()} />
-      <button type="button" class="primary" onClick=${copy}><${Icon} name="copy" /> Copy</button>
-    </div>
-    <div class="row"><button type="button" onClick=${onClose}>Done</button>
-      <span class="hint" role="status">${isCopied ? 'Copied.' : ''}</span></div>
+    <${CopyField} label="Sign-in link" value=${link} />
+    <div class="row"><button type="button" onClick=${onClose}>Done</button></div>
   </div>`;
 }
 
@@ -81,7 +74,8 @@ function List({ tokens, onChanged }) {
       text: 'The browsers and programs that were signed in with this link are signed out at once. The chats stay.',
       yes: 'Withdraw',
     });
-    if (isSure && (await action.run(() => request('DELETE', path('tokens', token.id))))) onChanged();
+    if (isSure && (await action.run(() => request('DELETE', path('tokens', token.id))))) await onChanged();
+    focusIfLost('.settings');
   };
   return html`
     <h3>Who may sign in</h3>

@@ -1,8 +1,11 @@
 // Models: which one answers, the providers with their keys, and models with a name of their own.
 
 import { useState } from '../../vendor/preact-hooks.js';
-import { KIND_WORDS, changeConfig, changeProvider, checkProvider, loadProviders, modelWords, removeConfig, removeProvider } from '../../providers.js';
+import { focusIfLost, useFormFocus } from '../../focus.js';
+import { DEMO_MODEL, KIND_WORDS, changeConfig, changeProvider, checkProvider, loadProviders, modelWords, removeConfig, removeProvider } from '../../providers.js';
+import { countWords } from '../../instance_words.js';
 import { isAdmin } from '../../session.js';
+import { reloadSetup } from '../../setup.js';
 import { confirm } from '../dialog.js';
 import { html } from '../html.js';
 import { Connect } from './connect.js';
@@ -11,12 +14,13 @@ import { ConfigForm, ProviderForm } from './provider_form.js';
 
 export function Models() {
   const loaded = useLoaded(loadProviders);
-  const { value, reload } = loaded;
+  const { value } = loaded;
+  const reload = () => Promise.all([loaded.reload(), reloadSetup()]);
   return html`
     ${isAdmin.value === false && html`<p>An admin of this server connects models. You can see here which there are.</p>`}
     <${LoadState} loaded=${loaded} />
     ${value && html`
-      <${Default} configs=${value.configs} onChanged=${reload} />
+      <${Default} configs=${value.configs} fallback=${value.models} onChanged=${reload} />
       <h3>Providers</h3>
       <p class="hint">A provider is a service that runs models. The key is stored encrypted, and is never shown again.</p>
       ${!value.providers.length && html`<p class="empty">No provider is connected.</p>`}
@@ -30,14 +34,20 @@ export function Models() {
   `;
 }
 
+async function afterChange(onChanged) {
+  await onChanged();
+  focusIfLost('.settings');
+}
+
 /** A button that opens a form in its place. */
 function Opened({ label, form }) {
   const [isOpen, setOpen] = useState(false);
-  if (isOpen) return html`<div class="item">${form(() => setOpen(false))}</div>`;
-  return html`<div class="row"><button type="button" onClick=${() => setOpen(true)}>${label}</button></div>`;
+  const part = useFormFocus(isOpen);
+  if (isOpen) return html`<div class="item" ref=${part}>${form(() => setOpen(false))}</div>`;
+  return html`<div class="row" ref=${part}><button type="button" onClick=${() => setOpen(true)}>${label}</button></div>`;
 }
 
-function Default({ configs, onChanged }) {
+function Default({ configs, fallback, onChanged }) {
   const action = useAction();
   const chosen = configs.find((config) => config.is_default);
   const enabled = configs.filter((config) => config.is_enabled);
@@ -50,17 +60,20 @@ function Default({ configs, onChanged }) {
   };
   return html`<label class="stack">Model of new chats
     <select disabled=${!isAdmin.value || action.isBusy} onChange=${choose} data-testid="default-model">
-      <option value="" selected=${!chosen}>As the server was started (without a choice: the demo model)</option>
+      <option value="" selected=${!chosen}>${chosen ? 'No choice: as the server was started' : startedWords(fallback)}</option>
       ${enabled.map((config) => html`<option key=${config.id} value=${config.id} selected=${config === chosen}>${config.name} (${modelWords(config.model)})</option>`)}
     </select></label>
     ${action.problem && html`<p class="problem" role="alert">${action.problem}</p>`}`;
 }
 
+/** Which model answers as long as none is chosen. */
+const startedWords = ({ default: name }) => (name === DEMO_MODEL ? 'The demo model' : `${name}, as the server was started`);
+
 function Provider({ provider, onChanged }) {
   const [isEditing, setEditing] = useState(false);
   const [checked, setChecked] = useState('');
   const action = useAction();
-  const change = (run) => async () => (await action.run(run)) && onChanged();
+  const change = (run) => async () => (await action.run(run)) && afterChange(onChanged);
   const check = () => action.run(async () => setChecked(checkWords(await checkProvider(provider.id))));
   const remove = async () => {
     const isSure = await confirm({
@@ -70,9 +83,10 @@ function Provider({ provider, onChanged }) {
     });
     if (isSure) await change(() => removeProvider(provider.id))();
   };
-  if (isEditing) return html`<li class="item"><${ProviderForm} provider=${provider} onCancel=${() => setEditing(false)}
+  const part = useFormFocus(isEditing);
+  if (isEditing) return html`<li class="item" ref=${part}><${ProviderForm} provider=${provider} onCancel=${() => setEditing(false)}
     onSaved=${() => (setEditing(false), onChanged())} /></li>`;
-  return html`<li class="item">
+  return html`<li class="item" ref=${part}>
     <div class="item-head"><h4 dir="auto">${provider.name}</h4>
       ${!provider.is_enabled && html`<span class="tag">turned off</span>`}
       <span class="tag">${provider.has_secret ? 'key is set' : 'no key'}</span></div>
@@ -93,22 +107,23 @@ const Outcome = ({ action, words }) => html`
   <p class="hint" role="status">${action.isBusy ? 'One moment…' : action.problem ? '' : words}</p>`;
 
 /** The answer to a check as a sentence. */
-function checkWords({ ok = true, models, problem, message }) {
-  if (!ok) return problem || message || 'It does not answer as expected.';
-  return models?.length ? `It answers, and offers ${models.length} models.` : 'It answers.';
+function checkWords({ ok, models, error }) {
+  if (!ok) return error.message;
+  return `It answers, and offers ${countWords(models.length, 'model')}.`;
 }
 
 function Config({ config, onChanged }) {
   const [isEditing, setEditing] = useState(false);
   const action = useAction();
-  const change = (run) => async () => (await action.run(run)) && onChanged();
+  const change = (run) => async () => (await action.run(run)) && afterChange(onChanged);
   const remove = async () => {
     const text = 'Chats that use it fail until another model is chosen for them.';
     if (await confirm({ title: `Remove ${config.name}?`, text, yes: 'Remove' })) await change(() => removeConfig(config.id))();
   };
-  if (isEditing) return html`<li class="item"><${ConfigForm} config=${config} onCancel=${() => setEditing(false)}
+  const part = useFormFocus(isEditing);
+  if (isEditing) return html`<li class="item" ref=${part}><${ConfigForm} config=${config} onCancel=${() => setEditing(false)}
     onSaved=${() => (setEditing(false), onChanged())} /></li>`;
-  return html`<li class="item">
+  return html`<li class="item" ref=${part}>
     <div class="item-head"><h4 dir="auto">${config.name}</h4>
       ${config.is_default && html`<span class="tag is-self">default</span>`}
       ${!config.is_enabled && html`<span class="tag">turned off</span>`}</div>
