@@ -42,12 +42,11 @@ export function App() {
       <${Sidebar} />
       <button type="button" class="scrim" aria-label="Close the list of chats" tabindex=${isListOpen.value ? 0 : -1}
         onClick=${() => (isListOpen.value = false)}></button>
-      <main><${Shown} /></main>
+      <main><${Shown} /><${Menu} /></main>
     </div>
     <${Notice} />
     <${Toast} />
     <${Dialog} />
-    <${Menu} />
     ${sharedChat.value && html`<${Share} key=${sharedChat.value.id} chat=${sharedChat.value} />`}
     ${overlay.value === 'palette' && html`<${Palette} />`}
     ${overlay.value === 'shortcuts' && html`<${Shortcuts} />`}

@@ -122,7 +122,8 @@ function rememberFocus(element) {
 }
 
 function onKeyDown(event, rows, scroller, row) {
-  const index = rows.findIndex(({ key }) => key === idOf(event.target));
+  if (!idOf(event.target)) return;
+  const index = rows.findIndex(({ key }) => key === tabStopId.peek()); // the focus follows when the row is rendered
   if (index < 0 || event.altKey || event.ctrlKey || event.metaKey) return;
   const page = Math.max(1, Math.floor(scroller.clientHeight / row) - 1);
   const steps = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, End: rows.length, Home: -rows.length };
@@ -143,7 +144,9 @@ function focusRow(rows, index, scroller, row) {
   if (top < scroller.scrollTop) scroller.scrollTop = Math.max(0, top - row); // with the heading above it
   else if (top + row > scroller.scrollTop + scroller.clientHeight) scroller.scrollTop = top + row - scroller.clientHeight;
   tabStopId.value = rows[index].key;
-  requestAnimationFrame(() => linkOf(scroller, rows[index].key)?.focus({ preventScroll: true }));
+  const focus = () => linkOf(scroller, rows[index].key)?.focus({ preventScroll: true });
+  if (linkOf(scroller, rows[index].key)) focus();
+  else requestAnimationFrame(focus);
 }
 
 const linkOf = (scroller, id) => scroller.querySelector(`[data-chat-id='${id}']`);
