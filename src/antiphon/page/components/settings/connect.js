@@ -3,12 +3,13 @@
 
 import { useRef, useState } from '../../vendor/preact-hooks.js';
 import { useFormFocus } from '../../focus.js';
+import { countWords } from '../../instance_words.js';
 import { addConfig, addProvider, changeProvider, checkProvider, loadProviders } from '../../providers.js';
 import { SERVICES } from '../../services.js';
 import { showToast } from '../../toast.js';
 import { html } from '../html.js';
+import { Buttons, Field } from './field.js';
 import { useAction } from './loaded.js';
-import { Buttons, Field } from './provider_form.js';
 
 /** `onDone()` is called when the model is connected, `onCancel()` when the person leaves. */
 export function Connect({ onDone, onCancel }) {
@@ -91,11 +92,8 @@ function ModelStep({ provider, models, onDone, onCancel }) {
   };
   return html`<form class="stack" onSubmit=${submit}>
     <p>The key works. Which model should answer new chats?</p>
-    <label class="stack">Model
-      <input list="offered-models" value=${model} autocomplete="off" spellcheck=${false} onInput=${(event) => setModel(event.target.value)} />
-      <datalist id="offered-models">${models.map((name) => html`<option key=${name} value=${name} />`)}</datalist>
-      ${models.length > 0 && html`<span class="hint">${models.length} models are offered: type to find one.</span>`}
-    </label>
+    <${Field} label="Model" value=${model} options=${models} onInput=${(event) => setModel(event.target.value)}
+      hint=${models.length ? `${countWords(models.length, 'model is', 'models are')} offered: type to find one.` : ''} />
     <${Buttons} action=${action} onCancel=${onCancel} isReady=${model.trim()} yes="Use this model" />
   </form>`;
 }

@@ -3,6 +3,7 @@
 import { useState } from '../../vendor/preact-hooks.js';
 import { KIND_WORDS, addConfig, changeConfig, changeProvider } from '../../providers.js';
 import { html } from '../html.js';
+import { Buttons, Field } from './field.js';
 import { useAction } from './loaded.js';
 
 /** Changes a provider. The key is only sent, never shown; an empty field keeps it. */
@@ -66,15 +67,3 @@ function objectOf(text) {
     return null;
   }
 }
-
-export const Field = ({ label, hint, type = 'text', ...rest }) => html`<label class="stack">${label}
-  <input type=${type} autocomplete=${type === 'password' ? 'new-password' : 'off'} spellcheck=${false} ...${rest} />
-  ${hint && html`<span class="hint">${hint}</span>`}
-</label>`;
-
-export const Buttons = ({ action, onCancel, isReady, yes = 'Save' }) => html`
-  ${action.problem && html`<p class="problem" role="alert">${action.problem}</p>`}
-  <div class="row end">
-    <button type="button" onClick=${onCancel}>Cancel</button>
-    <button class="primary" disabled=${action.isBusy || !isReady}>${action.isBusy ? 'One moment…' : yes}</button>
-  </div>`;
