@@ -7,6 +7,7 @@ import { startMark } from './attention.js';
 import { closeChat, openChat, openId, view } from './chat.js';
 import { closeFeed, openFeed } from './chats.js';
 import { App } from './components/app.js';
+import { keepFiles } from './kept_files.js';
 import { startKeys } from './keys.js';
 import { clearArrived, outbox, resumeOutbox } from './outbox.js';
 import { shareSecret, shownChatId } from './route.js';
@@ -32,8 +33,12 @@ effect(() => {
 effect(() => {
   if (view.value) clearArrived(openId.peek(), view.value);
 });
-render(h(App), document.getElementById('app'));
+
+const app = document.getElementById('app');
+app.replaceChildren(); // the frame that is shown before this runs
+render(h(App), app);
 startMark();
 startKeys();
 startSetup();
 if (!shareSecret) startSession();
+keepFiles();
