@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from how_to.node import node, node_marks
 from playwright.async_api import Page
+
+from how_to.node import node, node_marks
 
 WANTED = Path(__file__).parent / "package.json"
 FOLDER = Path(__file__).parents[2] / ".tools" / "page"

@@ -51,7 +51,9 @@ async def iter_views(tab: Tab, server: ServerProcess) -> AsyncIterator[str]:
     yield "the inbox"
     for section in SECTIONS:
         await page.goto(f"{tab.visit.url}/#/settings/{section}")
-        await page.get_by_test_id("sections").locator("[aria-current=page]").filter(has_text=section.title()).wait_for()
+        await (
+            page.get_by_test_id("sections").locator("[aria-current=page]").filter(has_text=section.title()).wait_for()
+        )
         await expect(page.get_by_text("Loading…")).to_have_count(0)
         yield section
     await page.keyboard.press("Control+k")

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.anyio
 
 Visits = Callable[..., Awaitable[Visit]]
 
+
 @pytest.fixture(scope="module")
 async def server(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
     """A server that may call this machine, and can store keys."""
@@ -70,7 +71,9 @@ async def test_a_real_model_is_connected_from_the_page_of_a_new_chat(tab: Tab, s
         assert models.requests[-1].headers["authorization"] == "Bearer right"
 
         section = await open_section(tab, "Models")
-        await expect(section.get_by_test_id("default-model").locator("option:checked")).to_have_text("large (acme:large)")
+        await expect(section.get_by_test_id("default-model").locator("option:checked")).to_have_text(
+            "large (acme:large)"
+        )
         provider = section.get_by_test_id("providers").locator("li")
         await expect(provider).to_contain_text("key is set")
         await provider.get_by_role("button", name="Check").click()

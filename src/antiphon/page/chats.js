@@ -38,6 +38,11 @@ export const chats = computed(() => {
   return [...byId.value.values()].filter((chat) => isShown(chat) && !hidden.value.has(chat.id)).sort(compareChats);
 });
 
+/** The loaded chats that wait for a person, the longest first. */
+export const chatsThatWait = computed(() =>
+  loadedChats.value.filter((chat) => chat.status === 'requires_action').sort((a, b) => a.at_ms - b.at_ms),
+);
+
 /** All loaded chats, in no order. */
 export const loadedChats = computed(() => [...(byId.value?.values() ?? [])]);
 export const chatOf = (chatId) => byId.value?.get(chatId);

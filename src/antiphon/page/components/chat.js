@@ -5,6 +5,7 @@ import { commandsOf } from '../chat_commands.js';
 import { chatOf, titleOf } from '../chats.js';
 import { notice } from '../notice.js';
 import { outbox } from '../outbox.js';
+import { modelWords } from '../providers.js';
 import { hrefOf, show } from '../route.js';
 import { isBusy } from '../view.js';
 import { Composer } from './composer.js';
@@ -40,7 +41,7 @@ const hasEnded = () => streamState.value?.state === 'ended' && ['deleted', 'refu
 const Notes = ({ chat }) => html`
   ${chat.parent_chat_id && html`<a href=${hrefOf(chat.parent_chat_id)} data-testid="parent">Started by another chat</a>`}
   ${chat.archived && html`<span class="tag">Archived</span>`}
-  ${chat.model && html`<span class="model">${chat.model}</span>`}
+  ${chat.model && html`<span class="model">${modelWords(chat.model)}</span>`}
 `;
 
 const Actions = ({ chat }) =>
