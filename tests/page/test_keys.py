@@ -1,4 +1,4 @@
-"""Keys of the web UI: palette, shortcuts, moving between chats; and what the tab shows while it is in the background."""
+"""Keys of the web UI: palette, shortcuts, moving between chats; and what a tab in the background shows."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ OWN = sorted(
 )
 SCRIPTS = [path for path in OWN if path.suffix == ".js"]
 SERVICES = ["https://openrouter.ai/api/v1", "http://127.0.0.1:11434/v1"]
-"""Addresses of providers that the settings offer: they are sent to the server, and the page loads nothing from them."""
+"""Addresses of providers that the settings offer: the server gets them, and the page loads nothing from them."""
 SVG_NAMESPACE = "http://www.w3.org/2000/svg"
 
 RENAMED = {
