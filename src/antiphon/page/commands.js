@@ -50,8 +50,9 @@ export async function leave() {
 const NEXT_THEME = { system: 'dark', dark: 'light', light: 'system' };
 const nextTheme = () => setPreference('theme', NEXT_THEME[preferences.peek().theme]);
 
-/** {name, label, keys?, icon, run, matches?(event), isGlobal?}: a key that is not `isGlobal` does nothing while a person
- *  types. */
+/** {name, label, keys?, icon, run, matches?(event), isGlobal?, isInEmptyField?}: a key that is not `isGlobal` does nothing
+ *  while a person types; with `isInEmptyField` it works in a field without text (on a Mac Option and an arrow move in
+ *  the text). */
 export const COMMANDS = [
   {
     name: 'palette', label: 'Find a chat or a command', keys: `${MOD}K`, icon: 'search', isGlobal: true,
@@ -64,12 +65,12 @@ export const COMMANDS = [
     run: newChat,
   },
   {
-    name: 'next', label: 'Next chat', keys: `${ALT}↓`, icon: 'down', isGlobal: true,
+    name: 'next', label: 'Next chat', keys: `${ALT}↓`, icon: 'down', isGlobal: !IS_APPLE, isInEmptyField: true,
     matches: (event) => event.altKey && !isMod(event) && event.key === 'ArrowDown',
     run: () => showNeighbour(1),
   },
   {
-    name: 'previous', label: 'Previous chat', keys: `${ALT}↑`, icon: 'up', isGlobal: true,
+    name: 'previous', label: 'Previous chat', keys: `${ALT}↑`, icon: 'up', isGlobal: !IS_APPLE, isInEmptyField: true,
     matches: (event) => event.altKey && !isMod(event) && event.key === 'ArrowUp',
     run: () => showNeighbour(-1),
   },

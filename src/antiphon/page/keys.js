@@ -11,7 +11,9 @@ export function startKeys() {
     if (isUndo(event)) endToast({ isReverted: true });
     else {
       const isTyping = isTextField(event.target);
-      const command = COMMANDS.find(({ matches, isGlobal }) => matches?.(event) && (isGlobal || !isTyping));
+      const isEmpty = isTyping && !event.target.value;
+      const isActive = ({ isGlobal, isInEmptyField }) => isGlobal || !isTyping || (isInEmptyField && isEmpty);
+      const command = COMMANDS.find((other) => other.matches?.(event) && isActive(other));
       if (!command || isBelowDialog(command)) return;
       command.run();
     }

@@ -1,7 +1,7 @@
 // The inbox: the chats that wait for the person, and the owner's notifications.
 
 import { chatsThatWait, titleOf } from '../chats.js';
-import { markAllRead, notifications, unreadCount } from '../inbox.js';
+import { loadOlder, markAllRead, notifications, olderNotifications, unreadCount } from '../inbox.js';
 import { hrefOf } from '../route.js';
 import { Head, useDocumentTitle, useEscape } from './head.js';
 import { html } from './html.js';
@@ -21,6 +21,10 @@ export function Inbox() {
       </div>
       ${list?.length === 0 && html`<p class="empty">No notifications.</p>`}
       <ul>${list?.map((item) => html`<${Item} key=${item.id} item=${item} />`)}</ul>
+      ${
+        olderNotifications.value &&
+        html`<div class="row"><button type="button" class="quiet wide" onClick=${loadOlder}>Show older</button></div>`
+      }
     </section>
   `;
 }

@@ -26,7 +26,10 @@ function Open({ items, label, at }) {
     list.current.firstElementChild?.focus();
   }, [at]);
   useLayoutEffect(() => {
-    const onPointer = (event) => !list.current?.contains(event.target) && closeMenu({ isFocusReturned: false });
+    const onPointer = ({ target }) => {
+      const isInside = list.current?.contains(target) || menu.peek()?.returnTo.contains(target); // its button closes it
+      if (!isInside) closeMenu({ isFocusReturned: false });
+    };
     const close = () => closeMenu();
     addEventListener('pointerdown', onPointer, true);
     addEventListener('resize', close);

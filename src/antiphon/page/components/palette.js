@@ -2,6 +2,7 @@
 
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from '../vendor/preact-hooks.js';
 import { request } from '../api.js';
+import { view } from '../chat.js';
 import { chatOf, loadedChats, titleOf, updateChats } from '../chats.js';
 import { commandsOf } from '../chat_commands.js';
 import { COMMANDS, overlay } from '../commands.js';
@@ -75,7 +76,7 @@ function Marked({ text, places }) {
 
 /** Commands for the shown chat, commands of the page, and chats; the best matches first. */
 function itemsFor(words) {
-  const shown = chatOf(shownChatId.peek());
+  const shown = shownChatId.peek() && (chatOf(shownChatId.peek()) ?? view.peek()?.chat);
   const ofChat = (shown ? commandsOf(shown) : []).map((command) => ({
     ...command, key: `this ${command.name}`, text: `${command.label.replace('…', '')} this chat`, keys: '',
   }));
