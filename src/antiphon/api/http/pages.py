@@ -115,8 +115,8 @@ class _Site:
         index = found["index.html"].decode()
         bundles = bundles_of(found, MAIN)
         bundles[STYLES] = b"".join(found[name] for name in _STYLE_LINK.findall(index))
+        index = _STYLE_LINK.sub("", index)
         index = index.replace("<script", f'<link rel="stylesheet" href="assets/{STYLES}">\n    <script', 1)
-        index = _STYLE_LINK.sub("", index, count=index.count('rel="stylesheet"') - 1)
         for link in (_PRELOAD_LINK, _ENTRY):
             index = link.sub(lambda found: found[0].replace(found[1], bundle_name(found[1])), index)
         index = index.replace('"assets/', f'"{place}')
