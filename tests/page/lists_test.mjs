@@ -72,6 +72,6 @@ test('usage is summed by day and model', () => {
   assert.match(costWords(1_250_000, 'USD'), /1[.,]25/);
   assert.match(costWords(1_200, 'USD'), /0[.,]0012/);
   assert.match(costWords(5, 'not a currency'), /not a currency/);
-  assert.match(budgetOf({ name: 'tokens_per_day', limit: 100, used: 40 }, null).leftWords, /^60 tokens of 100 tokens left/);
+  assert.match(budgetOf({ name: 'tokens_per_day', limit: 100, used: 40 }, null).leftWords, /^60 of 100 tokens left/);
   assert.match(budgetOf({ name: 'tokens_per_day', limit: 100, used: 140 }, null).leftWords, /used up/);
 });

@@ -1,6 +1,5 @@
 // The start of the web UI: signs in, opens the streams of what is shown, and renders.
 
-import './preferences.js'; // the theme, before the first paint
 import { computed, effect } from './vendor/signals.js';
 import { h, render } from './vendor/preact.js';
 import { startMark } from './attention.js';

@@ -53,10 +53,11 @@ export function costWords(cost_micros, currency) {
 export function budgetOf({ name, limit, used }, currency) {
   const left = Math.max(0, limit - used);
   const isCost = /cost/.test(name);
-  const words = (value) => (isCost ? costWords(value, currency) : `${value.toLocaleString()} tokens`);
+  const words = (value) => (isCost ? costWords(value, currency) : value.toLocaleString());
+  const unit = isCost ? '' : ' tokens';
   return {
     name: name.replaceAll('_', ' '),
-    leftWords: left ? `${words(left)} of ${words(limit)} left` : `The ${words(limit)} of this day are used up.`,
+    leftWords: left ? `${words(left)} of ${words(limit)}${unit} left` : `The ${words(limit)}${unit} of this day are used up.`,
     share: limit ? Math.min(1, used / limit) : 1,
   };
 }

@@ -37,6 +37,7 @@ export function ChatList() {
     aria-busy=${isListLoading.value} onKeyDown=${(event) => onKeyDown(event, rows, scroller.current, row)}
     onFocusIn=${(event) => rememberFocus(event.target)}>
     <${Empty} rows=${rows} />
+    <p class="hidden" role="status">${foundWords()}</p>
     <ul ref=${spacer} role="list" aria-label="Chats">${shown.map((index) => {
       const { key, chat, heading, position } = rows[index];
       if (!chat) return html`<${HeadingRow} key=${key} heading=${heading} top=${index * row} />`;
@@ -58,6 +59,13 @@ function Empty({ rows }) {
       </button>`;
   }
   return html`<p class="empty">${isArchived ? 'No archived chats.' : 'No chats yet. Write the first message.'}</p>`;
+}
+
+/** What a search has found, for screen readers. */
+function foundWords() {
+  const count = chats.value?.length;
+  if (!filter.value.words.trim() || isListLoading.value || !count) return '';
+  return `${count === 1 ? '1 chat' : `${count} chats`} found${nextPage.value ? ', and more' : ''}.`;
 }
 
 // --- rows -------------------------------------------------------------------------------------------

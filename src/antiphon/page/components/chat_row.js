@@ -28,7 +28,12 @@ export function ChatRow({ chat, top, position, count, isShown, isTabStop }) {
     <a href=${hrefOf(chat.id)} data-chat-id=${chat.id} aria-current=${isShown ? 'page' : undefined} tabindex=${tabindex}
       class=${isUnread ? 'unread' : ''}>
       <span class="title" dir="auto" title=${titleOf(chat)}>${titleOf(chat)}</span>
-      ${labels.map((label) => html`<span class="tag label" key=${label[0]} dir="auto">${labelText(label)}</span>`)}
+      ${
+        labels.length > 0 &&
+        html`<span class="labels">${labels.map(
+          (label) => html`<span class="tag label" key=${label[0]} dir="auto">${labelText(label)}</span>`,
+        )}</span>`
+      }
       ${words && html`<span class="status" data-status=${chat.status}>${words}</span>`}
       ${isUnread && html`<span class="unread-dot"><span class="hidden">unread</span></span>`}
     </a>
