@@ -36,7 +36,8 @@ SCROLL = """async (step) => {
     const times = [];
     let elements = 0;
     let last = performance.now();
-    for (let still = 0; still < 120; ) {
+    const isWhole = () => !list.querySelector("[aria-setsize='-1']");
+    for (let still = 0; still < 10 || !isWhole(); ) {
         const before = list.scrollTop;
         list.scrollTop += step;
         const now = await new Promise(requestAnimationFrame);

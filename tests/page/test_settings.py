@@ -137,7 +137,7 @@ async def test_prompt_appearance_usage_and_health(tab: Tab, server: ServerProces
 
     await server.ask("POST", "/chats", {"content": "/say five words are in here", "model": "rehearsal"})
     section = await open_section(tab, "Usage")
-    await expect(section.get_by_test_id("usage-table")).to_contain_text("demo model")
+    await expect(section.get_by_test_id("usage-by-model")).to_contain_text("demo model")
     await expect(section.get_by_test_id("usage-chart")).to_have_accessible_name(re.compile("^Tokens by day from"))
     section = await open_section(tab, "Tools")
     await section.get_by_text("No MCP server is set up.").wait_for()

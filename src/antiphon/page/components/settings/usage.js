@@ -2,6 +2,7 @@
 
 import { useState } from '../../vendor/preact-hooks.js';
 import { request } from '../../api.js';
+import { countWords } from '../../instance_words.js';
 import { modelWords } from '../../providers.js';
 import { barsOf, budgetOf, costWords, daysBetween, sumsBy, tokensOf } from '../../usage.js';
 import { html } from '../html.js';
@@ -48,18 +49,24 @@ function Shown({ usage }) {
     ${
       rows.length
         ? html`<${UsageChart} bars=${barsOf(rows, daysBetween(usage.first_day, usage.last_day))} />
-          <${Table} rows=${rows} currency=${currency} />`
+          <details><summary>The same as figures</summary>
+            <${Table} rows=${rows} currency=${currency} field="day" title="Day" words=${dayWords} /></details>
+          <h3>By model</h3>
+          <${Table} rows=${rows} currency=${currency} field="model" title="Model" words=${modelWords} />`
         : html`<p class="empty">Nothing was used in this period.</p>`
     }
   `;
 }
+
+const DAY = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeZone: 'UTC' });
+const dayWords = (day) => DAY.format(new Date(`${day}T00:00:00Z`));
 
 function Figure({ label, rows, currency }) {
   const [sum] = sumsBy(rows.map((row) => ({ ...row, all: '' })), 'all');
   return html`<div class="item">
     <dt>${label}</dt>
     <dd><strong>${sum ? tokensOf(sum).toLocaleString() : 0}</strong> tokens</dd>
-    <dd class="hint">${sum ? sum.turns.toLocaleString() : 0} answers${currency && `, ${costWords(sum?.cost_micros ?? null, currency)}`}</dd>
+    <dd class="hint">${countWords(sum?.turns ?? 0, 'answer')}${currency && `, ${costWords(sum?.cost_micros ?? null, currency)}`}</dd>
   </div>`;
 }
 
@@ -73,12 +80,16 @@ function Budget({ budget, currency }) {
   </li>`;
 }
 
-const Table = ({ rows, currency }) => html`<h3>By model</h3>
-  <div class="table-frame" tabindex="0" role="region" aria-label="Usage by model"><table data-testid="usage-table">
-    <thead><tr><th scope="col">Model</th><th scope="col">Answers</th><th scope="col">Tokens in</th><th scope="col">Tokens out</th>
+/** Days are sorted by time, models stay in the order of their sums. */
+const orderOf = (field) => (a, b) => (field === 'day' ? b.day.localeCompare(a.day) : 0);
+
+/** Sums by `field`: day or model. */
+const Table = ({ rows, currency, field, title, words }) => html`
+  <div class="table-frame" tabindex="0" role="region" aria-label=${`Usage by ${field}`}><table data-testid=${`usage-by-${field}`}>
+    <thead><tr><th scope="col">${title}</th><th scope="col">Answers</th><th scope="col">Tokens in</th><th scope="col">Tokens out</th>
       ${currency && html`<th scope="col">Cost</th>`}</tr></thead>
-    <tbody>${sumsBy(rows, 'model').map(
-      (sum) => html`<tr key=${sum.model}><th scope="row">${modelWords(sum.model)}</th><td>${sum.turns.toLocaleString()}</td>
+    <tbody>${sumsBy(rows, field).sort(orderOf(field)).map(
+      (sum) => html`<tr key=${sum[field]}><th scope="row">${words(sum[field])}</th><td>${sum.turns.toLocaleString()}</td>
       <td>${sum.input_tokens.toLocaleString()}</td><td>${sum.output_tokens.toLocaleString()}</td>
       ${currency && html`<td>${costWords(sum.cost_micros, currency)}</td>`}</tr>`,
     )}</tbody>
