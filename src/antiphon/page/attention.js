@@ -70,7 +70,9 @@ const ICON_PX = 64;
 /** The title without the mark. */
 export const pageTitle = signal('Antiphon');
 
-const countText = computed(() => (unreadCount.value > COUNT_SHOWN_MAX ? `${COUNT_SHOWN_MAX}+` : `${unreadCount.value}`));
+const countText = computed(() =>
+  unreadCount.value > COUNT_SHOWN_MAX ? `${COUNT_SHOWN_MAX}+` : `${unreadCount.value}`,
+);
 
 export function startMark() {
   effect(() => {

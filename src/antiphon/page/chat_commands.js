@@ -81,7 +81,11 @@ export const deleteChat = (chat) => removeWithUndo(chat);
 
 // --- pins -------------------------------------------------------------------------------------------
 
-const pinned = () => loadedChats.peek().filter((chat) => chat.pin_order).sort((a, b) => a.pin_order - b.pin_order);
+const pinned = () =>
+  loadedChats
+    .peek()
+    .filter((chat) => chat.pin_order)
+    .sort((a, b) => a.pin_order - b.pin_order);
 
 /** A chat is pinned below the others. */
 function togglePin(chat) {

@@ -60,7 +60,10 @@ export function chatIndexFrom(rows, index, by) {
 }
 
 /** Labels as one line of text: `work, project: apollo`. */
-export const labelsText = (labels) => Object.entries(labels ?? {}).map(labelText).join(', ');
+export const labelsText = (labels) =>
+  Object.entries(labels ?? {})
+    .map(labelText)
+    .join(', ');
 
 /** One label, [key, value], as text. */
 export const labelText = ([key, value]) => (value ? `${key}: ${value}` : key);
@@ -68,7 +71,10 @@ export const labelText = ([key, value]) => (value ? `${key}: ${value}` : key);
 /** The labels in one line of text. Returns {labels}, or {problem}: a sentence. */
 export function parseLabels(text) {
   const labels = {};
-  for (const item of text.split(',').map((part) => part.trim()).filter(Boolean)) {
+  for (const item of text
+    .split(',')
+    .map((part) => part.trim())
+    .filter(Boolean)) {
     const [, key, value = ''] = /^([^:]*)(?::(.*))?$/s.exec(item);
     if (!key.trim()) return { problem: `“${item}” has no name before the colon.` };
     labels[key.trim()] = value.trim();

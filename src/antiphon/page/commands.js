@@ -55,49 +55,84 @@ const nextTheme = () => setPreference('theme', NEXT_THEME[preferences.peek().the
  *  the text). */
 export const COMMANDS = [
   {
-    name: 'palette', label: 'Find a chat or a command', keys: `${MOD}K`, icon: 'search', isGlobal: true,
+    name: 'palette',
+    label: 'Find a chat or a command',
+    keys: `${MOD}K`,
+    icon: 'search',
+    isGlobal: true,
     matches: (event) => isMod(event) && event.key.toLowerCase() === 'k' && !event.shiftKey,
     run: () => (overlay.value = overlay.peek() === 'palette' ? '' : 'palette'),
   },
   {
-    name: 'new', label: 'New chat', keys: `${MOD}${SHIFT}O`, icon: 'plus', isGlobal: true,
+    name: 'new',
+    label: 'New chat',
+    keys: `${MOD}${SHIFT}O`,
+    icon: 'plus',
+    isGlobal: true,
     matches: (event) => isMod(event) && event.shiftKey && event.key.toLowerCase() === 'o',
     run: newChat,
   },
   {
-    name: 'next', label: 'Next chat', keys: `${ALT}↓`, icon: 'down', isGlobal: !IS_APPLE, isInEmptyField: true,
+    name: 'next',
+    label: 'Next chat',
+    keys: `${ALT}↓`,
+    icon: 'down',
+    isGlobal: !IS_APPLE,
+    isInEmptyField: true,
     matches: (event) => event.altKey && !isMod(event) && event.key === 'ArrowDown',
     run: () => showNeighbour(1),
   },
   {
-    name: 'previous', label: 'Previous chat', keys: `${ALT}↑`, icon: 'up', isGlobal: !IS_APPLE, isInEmptyField: true,
+    name: 'previous',
+    label: 'Previous chat',
+    keys: `${ALT}↑`,
+    icon: 'up',
+    isGlobal: !IS_APPLE,
+    isInEmptyField: true,
     matches: (event) => event.altKey && !isMod(event) && event.key === 'ArrowUp',
     run: () => showNeighbour(-1),
   },
   {
-    name: 'search', label: 'Search chats', keys: '/', icon: 'search',
+    name: 'search',
+    label: 'Search chats',
+    keys: '/',
+    icon: 'search',
     matches: (event) => event.key === '/' && !isMod(event) && !event.altKey,
     run: searchChats,
   },
   {
-    name: 'shortcuts', label: 'Keyboard shortcuts', keys: '?', icon: 'keys',
+    name: 'shortcuts',
+    label: 'Keyboard shortcuts',
+    keys: '?',
+    icon: 'keys',
     matches: (event) => event.key === '?' && !isMod(event) && !event.altKey,
     run: () => (overlay.value = 'shortcuts'),
   },
   {
-    name: 'settings', label: 'Settings', keys: `${MOD},`, icon: 'settings', isGlobal: true,
+    name: 'settings',
+    label: 'Settings',
+    keys: `${MOD},`,
+    icon: 'settings',
+    isGlobal: true,
     matches: (event) => isMod(event) && event.key === ',',
     run: () => goTo(hrefOfSection('')),
   },
   { name: 'inbox', label: 'Inbox', icon: 'inbox', run: () => goTo(HREF_OF_INBOX) },
   {
-    name: 'archive', label: 'Show archived chats, or go back', icon: 'archive',
+    name: 'archive',
+    label: 'Show archived chats, or go back',
+    icon: 'archive',
     run: () => {
       showArchive(!filter.peek().isArchived);
       isListOpen.value = true;
     },
   },
-  { name: 'all', label: 'Show all chats', icon: 'menu', run: () => setFilter({ words: '', label: null, isArchived: false }) },
+  {
+    name: 'all',
+    label: 'Show all chats',
+    icon: 'menu',
+    run: () => setFilter({ words: '', label: null, isArchived: false }),
+  },
   { name: 'usage', label: 'Usage and costs', icon: 'settings', run: () => goTo(hrefOfSection('usage')) },
   { name: 'models', label: 'Models and keys', icon: 'settings', run: () => goTo(hrefOfSection('models')) },
   { name: 'theme', label: 'Change the theme: system, dark, light', icon: 'theme', run: nextTheme },
@@ -106,13 +141,25 @@ export const COMMANDS = [
 
 /** Keys that are handled where they belong; the sheet of shortcuts lists them, too. */
 export const OTHER_KEYS = [
-  ['Write a message', [
-    ['Enter', 'Send'], [`${SHIFT}Enter`, 'New line'], ['Esc', 'Stop the answer'],
-  ]],
-  ['In the list of chats', [
-    ['↑ ↓', 'Move'], ['Enter', 'Open'], ['F2', 'Rename'], ['Del', 'Delete'], [`${SHIFT}F10`, 'All actions'],
-    [`${MOD}Z`, 'Undo, while the message about it is shown'],
-  ]],
+  [
+    'Write a message',
+    [
+      ['Enter', 'Send'],
+      [`${SHIFT}Enter`, 'New line'],
+      ['Esc', 'Stop the answer'],
+    ],
+  ],
+  [
+    'In the list of chats',
+    [
+      ['↑ ↓', 'Move'],
+      ['Enter', 'Open'],
+      ['F2', 'Rename'],
+      ['Del', 'Delete'],
+      [`${SHIFT}F10`, 'All actions'],
+      [`${MOD}Z`, 'Undo, while the message about it is shown'],
+    ],
+  ],
 ];
 
 function isMod(event) {

@@ -49,6 +49,7 @@ function hide(chatId, isHidden) {
 }
 
 addEventListener('pagehide', () => {
-  for (const chatId of pending) request('DELETE', path('chats', chatId), undefined, { keepalive: true }).catch(() => {});
+  for (const chatId of pending)
+    request('DELETE', path('chats', chatId), undefined, { keepalive: true }).catch(() => {});
   pending.clear();
 });

@@ -19,6 +19,9 @@ export function useFormFocus(step) {
 export function focusIfLost(...selectors) {
   requestAnimationFrame(() => {
     if (document.activeElement !== document.body) return;
-    selectors.map((selector) => document.querySelector(selector)).find(Boolean)?.focus();
+    selectors
+      .map((selector) => document.querySelector(selector))
+      .find(Boolean)
+      ?.focus();
   });
 }

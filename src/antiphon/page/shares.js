@@ -15,7 +15,8 @@ export const readShared = async (secret, beforeId) =>
   (await getShared(secret, `/shared?limit=100${beforeId ? `&before_id=${beforeId}` : ''}`)).json();
 
 /** A file of the chat of a link, as a Blob. */
-export const readSharedFile = async (secret, fileId) => (await getShared(secret, `/shared${path('files', fileId)}`)).blob();
+export const readSharedFile = async (secret, fileId) =>
+  (await getShared(secret, `/shared${path('files', fileId)}`)).blob();
 
 async function getShared(secret, pathAndQuery) {
   const headers = { Authorization: `Bearer ${secret}` };

@@ -17,7 +17,10 @@ export function barsOf(rows, days) {
   return days.map((day) => {
     const ofDay = rows.filter((row) => row.day === day);
     const parts = models
-      .map((model) => ({ model, tokens: ofDay.filter((row) => row.model === model).reduce((sum, row) => sum + tokensOf(row), 0) }))
+      .map((model) => ({
+        model,
+        tokens: ofDay.filter((row) => row.model === model).reduce((sum, row) => sum + tokensOf(row), 0),
+      }))
       .filter(({ tokens }) => tokens > 0);
     return { day, parts, tokens: parts.reduce((sum, part) => sum + part.tokens, 0) };
   });
@@ -29,7 +32,11 @@ const ADDED = ['calls', 'turns', 'input_tokens', 'output_tokens'];
 export function sumsBy(rows, field) {
   const sums = new Map();
   for (const row of rows) {
-    const sum = sums.get(row[field]) ?? { [field]: row[field], ...Object.fromEntries(ADDED.map((name) => [name, 0])), cost_micros: null };
+    const sum = sums.get(row[field]) ?? {
+      [field]: row[field],
+      ...Object.fromEntries(ADDED.map((name) => [name, 0])),
+      cost_micros: null,
+    };
     for (const name of ADDED) sum[name] += row[name];
     if (row.cost_micros !== null) sum.cost_micros = (sum.cost_micros ?? 0) + row.cost_micros;
     sums.set(row[field], sum);
@@ -43,7 +50,12 @@ export function costWords(cost_micros, currency) {
   const amount = cost_micros / 1e6;
   const digits = amount !== 0 && amount < 0.1 ? 4 : 2;
   try {
-    return new Intl.NumberFormat(undefined, { style: 'currency', currency, minimumFractionDigits: digits, maximumFractionDigits: digits }).format(amount);
+    return new Intl.NumberFormat(undefined, {
+      style: 'currency',
+      currency,
+      minimumFractionDigits: digits,
+      maximumFractionDigits: digits,
+    }).format(amount);
   } catch {
     return `${amount.toFixed(digits)} ${currency ?? ''}`.trim();
   }
@@ -57,7 +69,9 @@ export function budgetOf({ name, limit, used }, currency) {
   const unit = isCost ? '' : ' tokens';
   return {
     name: name.replaceAll('_', ' '),
-    leftWords: left ? `${words(left)} of ${words(limit)}${unit} left` : `The ${words(limit)}${unit} of this day are used up.`,
+    leftWords: left
+      ? `${words(left)} of ${words(limit)}${unit} left`
+      : `The ${words(limit)}${unit} of this day are used up.`,
     share: limit ? Math.min(1, used / limit) : 1,
   };
 }

@@ -149,8 +149,10 @@ function onKeyDown(event, rows, scroller, row) {
 function focusRow(rows, index, scroller, row) {
   if (index === null) return;
   const top = index * row;
-  if (top < scroller.scrollTop) scroller.scrollTop = Math.max(0, top - row); // with the heading above it
-  else if (top + row > scroller.scrollTop + scroller.clientHeight) scroller.scrollTop = top + row - scroller.clientHeight;
+  if (top < scroller.scrollTop)
+    scroller.scrollTop = Math.max(0, top - row); // with the heading above it
+  else if (top + row > scroller.scrollTop + scroller.clientHeight)
+    scroller.scrollTop = top + row - scroller.clientHeight;
   tabStopId.value = rows[index].key;
   const focus = () => linkOf(scroller, rows[index].key)?.focus({ preventScroll: true });
   if (linkOf(scroller, rows[index].key)) focus();

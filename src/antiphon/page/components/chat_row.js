@@ -43,8 +43,7 @@ export function ChatRow({ chat, top, position, count, isShown, isTabStop }) {
 }
 
 /** A heading between the rows. */
-export const HeadingRow = ({ heading, top }) =>
-  html`<li ref=${usePlace(top)} class="group"><h2>${heading}</h2></li>`;
+export const HeadingRow = ({ heading, top }) => html`<li ref=${usePlace(top)} class="group"><h2>${heading}</h2></li>`;
 
 function usePlace(top) {
   const element = useRef(null);

@@ -46,7 +46,8 @@ const NEEDS = {
   result: (call) => `A program must give the result of ${call.tool_name}.`,
 };
 
-const callWords = (calls) => (calls ?? []).map((call) => NEEDS[call.needs]?.(call) ?? '').join(' ') || 'Open it to answer.';
+const callWords = (calls) =>
+  (calls ?? []).map((call) => NEEDS[call.needs]?.(call) ?? '').join(' ') || 'Open it to answer.';
 
 function Item({ item }) {
   const isUnread = !item.read_at;

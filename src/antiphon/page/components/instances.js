@@ -1,14 +1,7 @@
 // The servers: which instances of Antiphon run on this machine and on its store, and the open one beside the list.
 
 import { useEffect } from '../vendor/preact-hooks.js';
-import {
-  closeInstance,
-  closeInstances,
-  instances,
-  listProblem,
-  openInstance,
-  openInstances,
-} from '../instances.js';
+import { closeInstance, closeInstances, instances, listProblem, openInstance, openInstances } from '../instances.js';
 import { countWords, roleWords, runtimeWords, titleWords } from '../instance_words.js';
 import { hrefOfInstance, shownInstanceId } from '../route.js';
 import { Directory } from './directory.js';

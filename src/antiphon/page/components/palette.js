@@ -78,13 +78,23 @@ function Marked({ text, places }) {
 function itemsFor(words) {
   const shown = shownChatId.peek() && (chatOf(shownChatId.peek()) ?? view.peek()?.chat);
   const ofChat = (shown ? commandsOf(shown) : []).map((command) => ({
-    ...command, key: `this ${command.name}`, text: `${command.label.replace('…', '')} this chat`, keys: '',
+    ...command,
+    key: `this ${command.name}`,
+    text: `${command.label.replace('…', '')} this chat`,
+    keys: '',
   }));
-  const commands = COMMANDS.filter(({ name }) => name !== 'palette').map((command) => ({ ...command, key: command.name, text: command.label }));
+  const commands = COMMANDS.filter(({ name }) => name !== 'palette').map((command) => ({
+    ...command,
+    key: command.name,
+    text: command.label,
+  }));
   const chats = [...loadedChats.value]
     .sort((a, b) => b.at_ms - a.at_ms)
     .map((chat) => ({
-      key: chat.id, text: titleOf(chat), icon: chat.archived ? 'archive' : 'chat', note: chat.archived ? 'archived' : '',
+      key: chat.id,
+      text: titleOf(chat),
+      icon: chat.archived ? 'archive' : 'chat',
+      note: chat.archived ? 'archived' : '',
       run: () => show(chat.id),
     }));
   if (!words.trim()) return [...chats.slice(0, 8), ...commands, ...ofChat].slice(0, SHOWN_MAX);

@@ -36,13 +36,22 @@ export function Share({ chat }) {
       <h2 id="share-title" dir="auto">Share “${titleOf(chat)}”</h2>
       <p>Everyone who has a link can read this chat, also what is written later, without signing in. They cannot change
         anything. You can revoke a link at any time.</p>
-      ${made && html`<p class="hint">Copy the link now: it is shown only once.</p><${CopyField} label="Link to this chat" value=${hrefOfShare(made.secret)} />`}
+      ${
+        made &&
+        html`<p class="hint">Copy the link now: it is shown only once.</p>
+        <${CopyField} label="Link to this chat" value=${hrefOfShare(made.secret)} />`
+      }
       ${action.problem && html`<p class="problem" role="alert">${action.problem}</p>`}
       <${LoadState} loaded=${loaded} />
-      ${loaded.value?.length > 0 && html`<ul class="lines" aria-label="Links">${loaded.value.map(
-        (share) => html`<li key=${share.id}><span class="grow">Link of ${TIME.format(new Date(share.created_at))}</span>
+      ${
+        loaded.value?.length > 0 &&
+        html`<ul class="lines" aria-label="Links">${loaded.value.map(
+          (
+            share,
+          ) => html`<li key=${share.id}><span class="grow">Link of ${TIME.format(new Date(share.created_at))}</span>
         <button type="button" class="quiet" disabled=${action.isBusy} onClick=${() => revoke(share)}>Revoke</button></li>`,
-      )}</ul>`}
+        )}</ul>`
+      }
       <div class="row end">
         <button type="button" onClick=${close}>Close</button>
         <button type="button" class="primary" disabled=${action.isBusy} onClick=${add} autofocus>Make a link</button>

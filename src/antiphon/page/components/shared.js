@@ -23,7 +23,11 @@ export function Shared({ secret }) {
     <main class="transcript" tabindex="0" aria-label="Messages" aria-busy=${isLoading}><div class="column">
       ${problem && html`<p class="failure" role="alert">${problem}</p>`}
       ${!chat && !problem && html`<p class="empty" role="status">Loading…</p>`}
-      ${chat?.has_more && html`<button type="button" class="quiet earlier" disabled=${isLoading} onClick=${loadEarlier}>Show earlier</button>`}
+      ${
+        chat?.has_more &&
+        html`<button type="button" class="quiet earlier"
+        disabled=${isLoading} onClick=${loadEarlier}>Show earlier</button>`
+      }
       ${chat?.messages.map((message) => html`<${SharedMessage} key=${message.id} message=${message} secret=${secret} />`)}
       ${chat?.messages.length === 0 && html`<p class="empty">This chat has no messages yet.</p>`}
     </div></main>
@@ -43,7 +47,9 @@ function useShared(secret) {
       }));
     } catch (error) {
       const isGone = error.status === 401 || error.status === 404;
-      const problem = isGone ? 'This link is not valid. It may have been revoked: ask the person who sent it.' : sentenceOf(error);
+      const problem = isGone
+        ? 'This link is not valid. It may have been revoked: ask the person who sent it.'
+        : sentenceOf(error);
       setState((before) => ({ ...before, problem, isLoading: false }));
     }
   };
@@ -65,14 +71,17 @@ function SharedMessage({ message, secret }) {
 function Part({ part, secret }) {
   if (part.type === 'text') return html`<${Markdown} text=${part.text} />`;
   if (part.type === 'reasoning') return html`<${Fold} summary="Thoughts"><${Markdown} text=${part.text} /><//>`;
-  if (part.type === 'tool-call') return html`<${Fold} summary=${`Calls ${part.tool_name}`}><${Json} value=${part.args} /><//>`;
-  if (part.type === 'tool-result') return html`<${Fold} summary=${`Result of ${part.tool_name}`}><${Json} value=${part.result} /><//>`;
+  if (part.type === 'tool-call')
+    return html`<${Fold} summary=${`Calls ${part.tool_name}`}><${Json} value=${part.args} /><//>`;
+  if (part.type === 'tool-result')
+    return html`<${Fold} summary=${`Result of ${part.tool_name}`}><${Json} value=${part.result} /><//>`;
   if (part.type === 'file-reference' && part.file_id) return html`<${File} part=${part} secret=${secret} />`;
   if (part.type === 'file-reference') return html`<p class="meta">Lines of ${part.file_name}</p>`;
   return null;
 }
 
-const Fold = ({ summary, children }) => html`<details class="fold"><summary dir="auto">${summary}</summary>${children}</details>`;
+const Fold = ({ summary, children }) =>
+  html`<details class="fold"><summary dir="auto">${summary}</summary>${children}</details>`;
 
 const Json = ({ value }) => {
   const text = typeof value === 'string' ? value : JSON.stringify(value, null, 2);
@@ -87,7 +96,9 @@ function File({ part, secret }) {
   const name = part.file_name || 'File without a name';
   const isImage = IMAGES.test(part.media_type ?? '') && part.size <= IMAGE_BYTES_MAX;
   const read = (action) =>
-    readSharedFile(secret, part.file_id).then(action).catch((error) => setProblem(sentenceOf(error)));
+    readSharedFile(secret, part.file_id)
+      .then(action)
+      .catch((error) => setProblem(sentenceOf(error)));
   useEffect(() => {
     if (isImage) read(async (blob) => setImage(await dataAddress(blob)));
   }, []);
@@ -98,7 +109,8 @@ function File({ part, secret }) {
       setTimeout(() => URL.revokeObjectURL(href), 60_000);
     });
   if (image) return html`<img class="file" src=${image} alt=${name} />`;
-  return html`<div class="row"><button type="button" onClick=${download}><${Icon} name="download" /> <span dir="auto">${name}</span></button>
+  return html`<div class="row">
+    <button type="button" onClick=${download}><${Icon} name="download" /> <span dir="auto">${name}</span></button>
     ${problem && html`<span class="problem" role="alert">${problem}</span>`}</div>`;
 }
 

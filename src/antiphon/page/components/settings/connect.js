@@ -50,13 +50,23 @@ function KeyStep({ onFound, onCancel }) {
   const isReady = (!service.needsKey || fields.secret.trim()) && (!asksAddress || fields.base_url.trim());
   return html`<form class="stack" onSubmit=${submit} onInput=${() => setProblem('')}>
     <label class="stack">Service
-      <select onChange=${choose}>${SERVICES.map(({ id, label }) => html`<option key=${id} value=${id} selected=${id === service.id}>${label}</option>`)}</select>
+      <select onChange=${choose}>${SERVICES.map(
+        ({ id, label }) => html`<option key=${id} value=${id} selected=${id === service.id}>${label}</option>`,
+      )}</select>
     </label>
-    ${service.id === 'other' && html`<${Field} label="Name" hint="A short name of your choice, for example: acme" value=${fields.name} onInput=${set('name')} />`}
+    ${
+      service.id === 'other' &&
+      html`<${Field} label="Name"
+      hint="A short name of your choice, for example: acme" value=${fields.name} onInput=${set('name')} />`
+    }
     ${asksAddress && html`<${Field} label="Address" type="url" value=${fields.base_url} onInput=${set('base_url')} />`}
-    ${service.id === 'ollama' && html`<p class="hint">The server calls addresses of its own machine only if it was started with
-      <code>--allow-outbound 127.0.0.1:11434</code>.</p>`}
-    <${Field} label=${service.needsKey ? 'Key' : 'Key (optional)'} type="password" hint=${service.keyHint} value=${fields.secret} onInput=${set('secret')} />
+    ${
+      service.id === 'ollama' &&
+      html`<p class="hint">The server calls addresses of its own machine only if it was started with
+      <code>--allow-outbound 127.0.0.1:11434</code>.</p>`
+    }
+    <${Field} label=${service.needsKey ? 'Key' : 'Key (optional)'} type="password"
+      hint=${service.keyHint} value=${fields.secret} onInput=${set('secret')} />
     ${problem && html`<p class="problem" role="alert">${problem}</p>`}
     <${Buttons} action=${action} onCancel=${onCancel} isReady=${isReady} yes="Continue" />
   </form>`;

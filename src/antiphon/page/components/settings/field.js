@@ -12,7 +12,12 @@ export function Field({ label, hint, type = 'text', options = [], ...rest }) {
       <input type=${type} autocomplete=${type === 'password' ? 'new-password' : 'off'} spellcheck=${false}
         aria-describedby=${hint ? `${id}-hint` : undefined} list=${options.length ? `${id}-list` : undefined} ...${rest} />
     </label>
-    ${options.length > 0 && html`<datalist id=${`${id}-list`}>${options.map((value) => html`<option key=${value} value=${value} />`)}</datalist>`}
+    ${
+      options.length > 0 &&
+      html`<datalist id=${`${id}-list`}>
+      ${options.map((value) => html`<option key=${value} value=${value} />`)}
+    </datalist>`
+    }
     ${hint && html`<span class="hint" id=${`${id}-hint`}>${hint}</span>`}
   </div>`;
 }

@@ -28,7 +28,14 @@ export function LoadState({ loaded }) {
   return loaded.value === null && html`<p class="empty" role="status">Loading…</p>`;
 }
 
-const FIELD_WORDS = { base_url: 'Address', secret: 'Key', name: 'Name', owner: 'Name', model: 'Model', parameters: 'Settings' };
+const FIELD_WORDS = {
+  base_url: 'Address',
+  secret: 'Key',
+  name: 'Name',
+  owner: 'Name',
+  model: 'Model',
+  parameters: 'Settings',
+};
 
 /** The sentence of a refusal, with the name that the form gives the field. */
 function fieldSentence(error) {

@@ -2,7 +2,17 @@
 
 import { useState } from '../../vendor/preact-hooks.js';
 import { focusIfLost, useFormFocus } from '../../focus.js';
-import { DEMO_MODEL, KIND_WORDS, changeConfig, changeProvider, checkProvider, loadProviders, modelWords, removeConfig, removeProvider } from '../../providers.js';
+import {
+  DEMO_MODEL,
+  KIND_WORDS,
+  changeConfig,
+  changeProvider,
+  checkProvider,
+  loadProviders,
+  modelWords,
+  removeConfig,
+  removeProvider,
+} from '../../providers.js';
 import { countWords } from '../../instance_words.js';
 import { isAdmin } from '../../session.js';
 import { reloadSetup } from '../../setup.js';
@@ -19,18 +29,33 @@ export function Models() {
   return html`
     ${isAdmin.value === false && html`<p>An admin of this server connects models. You can see here which there are.</p>`}
     <${LoadState} loaded=${loaded} />
-    ${value && html`
+    ${
+      value &&
+      html`
       <${Default} configs=${value.configs} fallback=${value.models} onChanged=${reload} />
       <h3>Providers</h3>
       <p class="hint">A provider is a service that runs models. The key is stored encrypted, and is never shown again.</p>
       ${!value.providers.length && html`<p class="empty">No provider is connected.</p>`}
-      <ul class="cards" data-testid="providers">${value.providers.map((provider) => html`<${Provider} key=${provider.id} provider=${provider} onChanged=${reload} />`)}</ul>
-      ${isAdmin.value && html`<${Opened} label="Connect a provider" form=${(close) => html`<${Connect} onDone=${() => (close(), reload())} onCancel=${close} />`} />`}
+      <ul class="cards" data-testid="providers">
+        ${value.providers.map((provider) => html`<${Provider} key=${provider.id} provider=${provider} onChanged=${reload} />`)}
+      </ul>
+      ${
+        isAdmin.value &&
+        html`<${Opened} label="Connect a provider"
+        form=${(close) => html`<${Connect} onDone=${() => (close(), reload())} onCancel=${close} />`} />`
+      }
       <h3>Models with a name</h3>
       <p class="hint">A model of a provider, with settings of its own, under a name that you choose.</p>
-      <ul class="cards" data-testid="configs">${value.configs.map((config) => html`<${Config} key=${config.id} config=${config} onChanged=${reload} />`)}</ul>
-      ${isAdmin.value && html`<${Opened} label="Add a model" form=${(close) => html`<${ConfigForm} onSaved=${() => (close(), reload())} onCancel=${close} />`} />`}
-    `}
+      <ul class="cards" data-testid="configs">
+        ${value.configs.map((config) => html`<${Config} key=${config.id} config=${config} onChanged=${reload} />`)}
+      </ul>
+      ${
+        isAdmin.value &&
+        html`<${Opened} label="Add a model"
+        form=${(close) => html`<${ConfigForm} onSaved=${() => (close(), reload())} onCancel=${close} />`} />`
+      }
+    `
+    }
   `;
 }
 
@@ -61,13 +86,17 @@ function Default({ configs, fallback, onChanged }) {
   return html`<label class="stack">Model of new chats
     <select disabled=${!isAdmin.value || action.isBusy} onChange=${choose} data-testid="default-model">
       <option value="" selected=${!chosen}>${chosen ? 'No choice: as the server was started' : startedWords(fallback)}</option>
-      ${enabled.map((config) => html`<option key=${config.id} value=${config.id} selected=${config === chosen}>${config.name} (${modelWords(config.model)})</option>`)}
+      ${enabled.map(
+        (config) => html`<option key=${config.id} value=${config.id} selected=${config === chosen}>
+        ${config.name} (${modelWords(config.model)})</option>`,
+      )}
     </select></label>
     ${action.problem && html`<p class="problem" role="alert">${action.problem}</p>`}`;
 }
 
 /** Which model answers as long as none is chosen. */
-const startedWords = ({ default: name }) => (name === DEMO_MODEL ? 'The demo model' : `${name}, as the server was started`);
+const startedWords = ({ default: name }) =>
+  name === DEMO_MODEL ? 'The demo model' : `${name}, as the server was started`;
 
 function Provider({ provider, onChanged }) {
   const [isEditing, setEditing] = useState(false);
@@ -84,20 +113,24 @@ function Provider({ provider, onChanged }) {
     if (isSure) await change(() => removeProvider(provider.id))();
   };
   const part = useFormFocus(isEditing);
-  if (isEditing) return html`<li class="item" ref=${part}><${ProviderForm} provider=${provider} onCancel=${() => setEditing(false)}
+  if (isEditing)
+    return html`<li class="item" ref=${part}><${ProviderForm} provider=${provider} onCancel=${() => setEditing(false)}
     onSaved=${() => (setEditing(false), onChanged())} /></li>`;
   return html`<li class="item" ref=${part}>
     <div class="item-head"><h4 dir="auto">${provider.name}</h4>
       ${!provider.is_enabled && html`<span class="tag">turned off</span>`}
       <span class="tag">${provider.has_secret ? 'key is set' : 'no key'}</span></div>
     <p class="hint">Speaks ${KIND_WORDS[provider.kind] ?? provider.kind}${provider.base_url && html`, at <bdi>${provider.base_url}</bdi>`}.</p>
-    ${isAdmin.value && html`<div class="row">
+    ${
+      isAdmin.value &&
+      html`<div class="row">
       <button type="button" disabled=${action.isBusy} onClick=${check}>Check</button>
       <button type="button" disabled=${action.isBusy} onClick=${() => setEditing(true)}>Change</button>
       <button type="button" disabled=${action.isBusy} onClick=${change(() => changeProvider(provider.id, { is_enabled: !provider.is_enabled }))}>
         ${provider.is_enabled ? 'Turn off' : 'Turn on'}</button>
       <button type="button" class="quiet" disabled=${action.isBusy} onClick=${remove}>Remove</button>
-    </div>`}
+    </div>`
+    }
     <${Outcome} action=${action} words=${checked} />
   </li>`;
 }
@@ -118,22 +151,27 @@ function Config({ config, onChanged }) {
   const change = (run) => async () => (await action.run(run)) && afterChange(onChanged);
   const remove = async () => {
     const text = 'Chats that use it fail until another model is chosen for them.';
-    if (await confirm({ title: `Remove ${config.name}?`, text, yes: 'Remove' })) await change(() => removeConfig(config.id))();
+    if (await confirm({ title: `Remove ${config.name}?`, text, yes: 'Remove' }))
+      await change(() => removeConfig(config.id))();
   };
   const part = useFormFocus(isEditing);
-  if (isEditing) return html`<li class="item" ref=${part}><${ConfigForm} config=${config} onCancel=${() => setEditing(false)}
+  if (isEditing)
+    return html`<li class="item" ref=${part}><${ConfigForm} config=${config} onCancel=${() => setEditing(false)}
     onSaved=${() => (setEditing(false), onChanged())} /></li>`;
   return html`<li class="item" ref=${part}>
     <div class="item-head"><h4 dir="auto">${config.name}</h4>
       ${config.is_default && html`<span class="tag is-self">default</span>`}
       ${!config.is_enabled && html`<span class="tag">turned off</span>`}</div>
     <p class="hint"><bdi>${modelWords(config.model)}</bdi></p>
-    ${isAdmin.value && html`<div class="row">
+    ${
+      isAdmin.value &&
+      html`<div class="row">
       <button type="button" disabled=${action.isBusy} onClick=${() => setEditing(true)}>Change</button>
       <button type="button" disabled=${action.isBusy} onClick=${change(() => changeConfig(config.id, { is_enabled: !config.is_enabled }))}>
         ${config.is_enabled ? 'Turn off' : 'Turn on'}</button>
       <button type="button" class="quiet" disabled=${action.isBusy} onClick=${remove}>Remove</button>
-    </div>`}
+    </div>`
+    }
     <${Outcome} action=${action} words="" />
   </li>`;
 }

@@ -8,25 +8,39 @@ import { useAction } from './loaded.js';
 
 /** Changes a provider. The key is only sent, never shown; an empty field keeps it. */
 export function ProviderForm({ provider, onSaved, onCancel }) {
-  const [fields, setFields] = useState({ name: provider.name, kind: provider.kind, base_url: provider.base_url ?? '', secret: '' });
+  const [fields, setFields] = useState({
+    name: provider.name,
+    kind: provider.kind,
+    base_url: provider.base_url ?? '',
+    secret: '',
+  });
   const action = useAction();
   const set = (name) => (event) => setFields((before) => ({ ...before, [name]: event.target.value }));
   const forgetsKey = fields.kind !== provider.kind || fields.base_url !== (provider.base_url ?? '');
   const save = async (event) => {
     event.preventDefault();
     const { secret, ...others } = fields;
-    const changes = Object.fromEntries(Object.entries(others).filter(([name, value]) => value !== (provider[name] ?? '')));
+    const changes = Object.fromEntries(
+      Object.entries(others).filter(([name, value]) => value !== (provider[name] ?? '')),
+    );
     if (secret) changes.secret = secret;
     if (await action.run(() => changeProvider(provider.id, changes))) onSaved();
   };
   return html`<form class="stack" onSubmit=${save}>
     <${Field} label="Name" value=${fields.name} onInput=${set('name')} />
     <label class="stack">API
-      <select onChange=${set('kind')}>${Object.entries(KIND_WORDS).map(([kind, words]) => html`<option key=${kind} value=${kind} selected=${kind === fields.kind}>${words}</option>`)}</select>
+      <select onChange=${set('kind')}>${Object.entries(KIND_WORDS).map(
+        ([kind, words]) => html`<option key=${kind} value=${kind} selected=${kind === fields.kind}>${words}</option>`,
+      )}</select>
     </label>
     <${Field} label="Address (empty: the provider’s own)" type="url" value=${fields.base_url} onInput=${set('base_url')} />
     <${Field} label="New key (empty: the key stays)" type="password" value=${fields.secret} onInput=${set('secret')} />
-    ${forgetsKey && provider.has_secret && !fields.secret && html`<p class="hint">With another API or address the stored key is deleted: enter a key, too.</p>`}
+    ${
+      forgetsKey &&
+      provider.has_secret &&
+      !fields.secret &&
+      html`<p class="hint">With another API or address the stored key is deleted: enter a key, too.</p>`
+    }
     <${Buttons} action=${action} onCancel=${onCancel} isReady=${fields.name.trim()} />
   </form>`;
 }

@@ -19,7 +19,8 @@ export function Setup() {
     focusIfLost('#composer-text');
   };
   const part = useFormFocus(isOpen);
-  if (isOpen) return html`<section ref=${part} class="item setup" aria-label="Connect a model">
+  if (isOpen)
+    return html`<section ref=${part} class="item setup" aria-label="Connect a model">
     <${Connect} onDone=${finish} onCancel=${() => setOpen(false)} />
   </section>`;
   return html`<section ref=${part} class="item setup" aria-labelledby="setup-title" data-testid="setup">

@@ -9,7 +9,11 @@ import { html } from '../html.js';
 import { LoadState, useLoaded } from './loaded.js';
 import { UsageChart } from './usage_chart.js';
 
-const PERIODS = [[7, '7 days'], [30, '30 days'], [90, '90 days']];
+const PERIODS = [
+  [7, '7 days'],
+  [30, '30 days'],
+  [90, '90 days'],
+];
 const DAY_MS = 86_400_000;
 const CLOCK = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
 
@@ -42,9 +46,18 @@ function Shown({ usage }) {
       <${Figure} label="Today" rows=${today} currency=${currency} />
       <${Figure} label="In this period" rows=${rows} currency=${currency} />
     </dl>
-    ${total.unpriced_tokens > 0 && currency && html`<p class="hint">${total.unpriced_tokens.toLocaleString()} tokens have no price and are not in the cost.</p>`}
+    ${
+      total.unpriced_tokens > 0 &&
+      currency &&
+      html`<p class="hint">
+      ${total.unpriced_tokens.toLocaleString()} tokens have no price and are not in the cost.</p>`
+    }
     ${!currency && html`<p class="hint">Costs are not shown: the operator of this server has set no prices.</p>`}
-    ${budgets.length > 0 && html`<h3>Budgets of today</h3><ul class="cards">${budgets.map((budget) => html`<${Budget} key=${budget.name} budget=${budget} currency=${currency} />`)}</ul>`}
+    ${
+      budgets.length > 0 &&
+      html`<h3>Budgets of today</h3>
+      <ul class="cards">${budgets.map((budget) => html`<${Budget} key=${budget.name} budget=${budget} currency=${currency} />`)}</ul>`
+    }
     <h3>Tokens by day</h3>
     ${
       rows.length
@@ -62,7 +75,10 @@ const DAY = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeZone: 
 const dayWords = (day) => DAY.format(new Date(`${day}T00:00:00Z`));
 
 function Figure({ label, rows, currency }) {
-  const [sum] = sumsBy(rows.map((row) => ({ ...row, all: '' })), 'all');
+  const [sum] = sumsBy(
+    rows.map((row) => ({ ...row, all: '' })),
+    'all',
+  );
   return html`<div class="item">
     <dt>${label}</dt>
     <dd><strong>${sum ? tokensOf(sum).toLocaleString() : 0}</strong> tokens</dd>
@@ -88,9 +104,13 @@ const Table = ({ rows, currency, field, title, words }) => html`
   <div class="table-frame" tabindex="0" role="region" aria-label=${`Usage by ${field}`}><table data-testid=${`usage-by-${field}`}>
     <thead><tr><th scope="col">${title}</th><th scope="col">Answers</th><th scope="col">Tokens in</th><th scope="col">Tokens out</th>
       ${currency && html`<th scope="col">Cost</th>`}</tr></thead>
-    <tbody>${sumsBy(rows, field).sort(orderOf(field)).map(
-      (sum) => html`<tr key=${sum[field]}><th scope="row">${words(sum[field])}</th><td>${sum.turns.toLocaleString()}</td>
+    <tbody>${sumsBy(rows, field)
+      .sort(orderOf(field))
+      .map(
+        (
+          sum,
+        ) => html`<tr key=${sum[field]}><th scope="row">${words(sum[field])}</th><td>${sum.turns.toLocaleString()}</td>
       <td>${sum.input_tokens.toLocaleString()}</td><td>${sum.output_tokens.toLocaleString()}</td>
       ${currency && html`<td>${costWords(sum.cost_micros, currency)}</td>`}</tr>`,
-    )}</tbody>
+      )}</tbody>
   </table></div>`;

@@ -12,7 +12,8 @@ export function UsageChart({ bars }) {
   const most = Math.max(...bars.map(({ tokens }) => tokens));
   const step = WIDTH / bars.length;
   const total = bars.reduce((sum, { tokens }) => sum + tokens, 0);
-  const label = `Tokens by day from ${dayWords(bars[0].day)} to ${dayWords(bars.at(-1).day)}: ${total.toLocaleString()} in all, at most ${most.toLocaleString()} in a day.`;
+  const period = `Tokens by day from ${dayWords(bars[0].day)} to ${dayWords(bars.at(-1).day)}`;
+  const label = `${period}: ${total.toLocaleString()} in all, at most ${most.toLocaleString()} in a day.`;
   return html`<svg class="chart" viewBox="0 0 ${WIDTH} ${HEIGHT + BOTTOM}" role="img" aria-label=${label} data-testid="usage-chart">
     <line x1="0" x2=${WIDTH} y1=${HEIGHT} y2=${HEIGHT} />
     ${bars.map(({ day, tokens }, index) => {
