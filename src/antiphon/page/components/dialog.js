@@ -1,8 +1,9 @@
 // A modal dialog: asks for a confirmation, or for a line of text.
 
 import { signal } from '../vendor/signals.js';
-import { useLayoutEffect, useRef, useState } from '../vendor/preact-hooks.js';
+import { useState } from '../vendor/preact-hooks.js';
 import { html } from './html.js';
+import { useModal } from './modal.js';
 
 const question = signal(null);
 
@@ -19,7 +20,7 @@ const ask = (fields) => new Promise((resolve) => (question.value = { ...fields, 
 export const Dialog = () => question.value && html`<${Open} key=${question.value} ...${question.value} />`;
 
 function Open({ title, text, label, hint, value = '', yes, length_max, isDanger, isEmptyAllowed, save, resolve }) {
-  const dialog = useRef(null);
+  const dialog = useModal();
   const [line, setLine] = useState(value);
   const [problem, setProblem] = useState('');
   const [isSaving, setSaving] = useState(false);
@@ -27,11 +28,6 @@ function Open({ title, text, label, hint, value = '', yes, length_max, isDanger,
     question.value = null;
     resolve(result);
   };
-  useLayoutEffect(() => {
-    const element = dialog.current;
-    element.showModal();
-    return () => element.close(); // restores the focus
-  }, []);
   const submit = async (event) => {
     event.preventDefault();
     const result = label ? line.trim() : true;

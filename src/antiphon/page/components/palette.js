@@ -1,6 +1,6 @@
 // The palette: finds a chat or a command by a few letters. Arrows choose, Enter runs, Escape closes.
 
-import { useEffect, useLayoutEffect, useMemo, useRef, useState } from '../vendor/preact-hooks.js';
+import { useEffect, useLayoutEffect, useMemo, useState } from '../vendor/preact-hooks.js';
 import { request } from '../api.js';
 import { view } from '../chat.js';
 import { chatOf, loadedChats, titleOf, updateChats } from '../chats.js';
@@ -10,6 +10,7 @@ import { bestMatches } from '../fuzzy.js';
 import { report } from '../notice.js';
 import { show, shownChatId } from '../route.js';
 import { Icon, html } from './html.js';
+import { useModal } from './modal.js';
 
 const SHOWN_MAX = 30;
 const TYPING_MS = 150;
@@ -18,14 +19,9 @@ const FOUND_MAX = 30;
 const close = () => (overlay.value = '');
 
 export function Palette() {
-  const dialog = useRef(null);
+  const dialog = useModal();
   const [words, setWords] = useState('');
   const [chosen, setChosen] = useState(0);
-  useLayoutEffect(() => {
-    const element = dialog.current;
-    element.showModal();
-    return () => element.close(); // restores the focus
-  }, []);
   useServerSearch(words);
   const items = useMemo(() => itemsFor(words), [words, loadedChats.value]);
   const index = Math.min(chosen, items.length - 1);

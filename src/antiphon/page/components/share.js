@@ -1,24 +1,20 @@
 // The dialog with the links to a chat: makes one, and revokes them.
 
-import { useLayoutEffect, useRef, useState } from '../vendor/preact-hooks.js';
+import { useState } from '../vendor/preact-hooks.js';
 import { titleOf } from '../chats.js';
 import { focusIfLost } from '../focus.js';
 import { hrefOfShare } from '../route.js';
 import { addShare, loadShares, revokeShare, sharedChat } from '../shares.js';
 import { CopyField } from './copy_field.js';
 import { html } from './html.js';
+import { useModal } from './modal.js';
 import { LoadState, useAction, useLoaded } from './settings/loaded.js';
 
 const TIME = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
 const close = () => (sharedChat.value = null);
 
 export function Share({ chat }) {
-  const dialog = useRef(null);
-  useLayoutEffect(() => {
-    const element = dialog.current;
-    element.showModal();
-    return () => element.close(); // restores the focus
-  }, []);
+  const dialog = useModal();
   const loaded = useLoaded(() => loadShares(chat.id));
   const action = useAction();
   const [made, setMade] = useState(null);

@@ -1,18 +1,13 @@
 // The sheet of keyboard shortcuts.
 
-import { useLayoutEffect, useRef } from '../vendor/preact-hooks.js';
 import { COMMANDS, OTHER_KEYS, overlay } from '../commands.js';
 import { html } from './html.js';
+import { useModal } from './modal.js';
 
 const close = () => (overlay.value = '');
 
 export function Shortcuts() {
-  const dialog = useRef(null);
-  useLayoutEffect(() => {
-    const element = dialog.current;
-    element.showModal();
-    return () => element.close(); // restores the focus
-  }, []);
+  const dialog = useModal();
   const everywhere = COMMANDS.filter(({ keys }) => keys).map(({ keys, label }) => [keys, label]);
   return html`<dialog ref=${dialog} class="shortcuts" aria-labelledby="shortcuts-title" data-testid="shortcuts" onCancel=${close}>
     <h2 id="shortcuts-title">Keyboard shortcuts</h2>

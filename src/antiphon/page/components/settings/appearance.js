@@ -3,6 +3,7 @@
 import { askPermission, permission } from '../../attention.js';
 import { preferences, setPreference } from '../../preferences.js';
 import { html } from '../html.js';
+import { Segments } from './segments.js';
 
 const THEMES = [
   ['system', 'As the system'],
@@ -24,15 +25,8 @@ export const Appearance = () => html`
   <${Notifications} />
 `;
 
-const Choice = ({ name, legend, options }) => html`<fieldset class="choice">
-  <legend>${legend}</legend>
-  <div class="segments">${options.map(
-    ([value, label]) => html`<label key=${value}>
-    <input type="radio" name=${name} value=${value} checked=${preferences.value[name] === value}
-      onChange=${() => setPreference(name, value)} /><span>${label}</span>
-  </label>`,
-  )}</div>
-</fieldset>`;
+const Choice = ({ name, legend, options }) => html`<${Segments} name=${name} legend=${legend} options=${options}
+  value=${preferences.value[name]} onChange=${(value) => setPreference(name, value)} />`;
 
 const PROBLEMS = {
   denied: 'The browser blocks notifications of this page. Allow them in the browser’s settings of this site.',

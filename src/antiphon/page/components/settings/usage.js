@@ -7,6 +7,7 @@ import { modelWords } from '../../providers.js';
 import { barsOf, budgetOf, costWords, daysBetween, sumsBy, tokensOf } from '../../usage.js';
 import { html } from '../html.js';
 import { LoadState, useLoaded } from './loaded.js';
+import { Segments } from './segments.js';
 import { UsageChart } from './usage_chart.js';
 
 const PERIODS = [
@@ -20,11 +21,7 @@ const CLOCK = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyl
 export function Usage() {
   const [count, setCount] = useState(30);
   return html`
-    <fieldset class="choice"><legend class="hidden">Period</legend><div class="segments">${PERIODS.map(
-      ([days, label]) => html`<label key=${days}>
-      <input type="radio" name="period" checked=${days === count} onChange=${() => setCount(days)} /><span>${label}</span>
-    </label>`,
-    )}</div></fieldset>
+    <${Segments} name="period" legend="Period" isLegendHidden options=${PERIODS} value=${count} onChange=${setCount} />
     <${Period} key=${count} count=${count} />
   `;
 }
