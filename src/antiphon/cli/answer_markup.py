@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.console import Console
 from rich.markdown import Heading, Markdown
+from rich.segment import Segment
 from rich.syntax import Syntax
 from rich.text import Text
 from rich.theme import Theme
@@ -56,6 +57,14 @@ class AnswerMarkdown(Markdown):
         for token in self.parsed:
             if token.children:
                 token.children = list(_with_addresses(token.children, links=links))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Without the empty line that rich puts before a list or a quotation, also where nothing is above it."""
+        parts = iter(super().__rich_console__(console, options))
+        first = next(parts, None)
+        if first is not None and first != Segment.line():
+            yield first
+        yield from parts
 
 
 def _with_addresses(tokens: Iterable[Token], *, links: bool) -> Iterable[Token]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len, chop_cells, set_cell_size
 
 from antiphon.cli.clean import clean_line
 
@@ -30,3 +30,22 @@ def wrap_words(words: list[str], width: int, *, gap: str = " · ") -> str:
             break
         line = longer
     return line
+
+
+def wrap(text: str, width: int, *, indent: str = "") -> list[str]:
+    """One line of text as lines of at most `width` cells, cut at spaces where possible; all but the first begin with
+    `indent`."""
+    lines, line = [], ""
+    for word in clean_line(text).split(" "):
+        longer = f"{line} {word}" if line.strip() else line + word
+        if cell_len(longer) <= width:
+            line = longer
+            continue
+        if line.strip():
+            lines.append(line)
+            line = indent
+        room = max(width - cell_len(line), 1)
+        *whole, rest = chop_cells(word, room) if cell_len(word) > room else [word]
+        lines += [line + piece for piece in whole]
+        line = (indent if whole else line) + rest
+    return [*lines, line]

@@ -21,6 +21,9 @@ PLAIN_ARGUMENTS_MAX = 3
 DIFF_LINES_MAX = 40
 """Maximum number of lines of a diff that are shown below its call."""
 
+CHANGED_ARGUMENTS = "arguments_set_by_a_person"
+"""The field of a result with the arguments that a person has put in place of the model's."""
+
 _DIFF = re.compile(r"^(diff --git |--- .+\n\+\+\+ |@@ -\d)", re.MULTILINE)
 
 
@@ -36,12 +39,20 @@ class ToolRun(NamedTuple):
         """The call, its result and its duration in at most `width` cells."""
         took = f"  {seconds_text(self.seconds)}" if self.seconds is not None else ""
         arrow = " failed: " if self.is_error else " → "
-        first, _, rest = self.result.strip("\n").partition("\n")
-        more = f" … ({self.result.count(chr(10)) + 1} lines)" if rest.strip() else ""
+        first, more = self._summary()
         room = max(width - len(took) - len(arrow) - len(more), 8)
         whole = clean_line(first[:RESULT_MAX])
         call = fit(self.call, max(room - min(cell_len(whole), room // 2), room // 2))
         return fit(f"{call}{arrow}{fit(whole, room - cell_len(call))}{more}", width - len(took)) + took
+
+    def _summary(self) -> tuple[str, str]:
+        """The beginning of the result, and how much more there is."""
+        lines = self.result.strip("\n").split("\n")
+        if self.diff:
+            added = sum(line.startswith("+") and not line.startswith("+++") for line in lines)
+            removed = sum(line.startswith("-") and not line.startswith("---") for line in lines)
+            return f"a diff, +{added} −{removed}", ""
+        return lines[0], f" … ({len(lines)} lines)" if len(lines) > 1 else ""
 
     @property
     def diff(self) -> str:
@@ -51,15 +62,18 @@ class ToolRun(NamedTuple):
 
 def tool_run(call: dict[str, Any], part: dict[str, Any], seconds: float | None) -> ToolRun:
     """From a `tool-call` part (or an empty one) and its `tool-result` part."""
-    named = call or {"tool_name": part.get("tool_name"), "args": None}
-    return ToolRun(call_words(named), value_text(part.get("result")), bool(part.get("is_error")), seconds)
+    result = part.get("result")
+    if isinstance(result, dict) and CHANGED_ARGUMENTS in result and "result" in result:
+        call, result = call | {"args": result[CHANGED_ARGUMENTS]}, result["result"]
+    if isinstance(result, dict) and part.get("is_error") and isinstance(result.get("error"), str):
+        result = result["error"]
+    words = call_words(call) if call else clean_line(str(part.get("tool_name")))
+    return ToolRun(words, value_text(result), bool(part.get("is_error")), seconds)
 
 
 def call_words(call: dict[str, Any], *, named: bool = False) -> str:
     """`add(1, 2)`; with `named`, or for many or long arguments, `pay(amount=5)`."""
-    name, args = clean_line(str(call.get("tool_name"))), call.get("args")
-    if args is None:
-        return name
+    name, args = clean_line(str(call.get("tool_name"))), call.get("args", {})
     if not isinstance(args, dict):
         return f"{name}({_argument(args)})"
     is_plain = len(args) <= PLAIN_ARGUMENTS_MAX and not any(isinstance(value, dict | list) for value in args.values())

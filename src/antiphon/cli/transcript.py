@@ -65,7 +65,9 @@ class Transcript:
     """Call `apply` with every event and print the pieces that it returns. `advance` returns the finished blocks of
     the draft; `tail` is the rest of the draft."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, *, announces_calls: bool = True, clock: Callable[[], float] = time.monotonic) -> None:
+        """`announces_calls`: a line is printed for each call that waits; otherwise they are shown in another way."""
+        self._announces_calls = announces_calls
         self.view = View()
         self.activity = ""
         self.model = ""
@@ -148,7 +150,7 @@ class Transcript:
                 self._message(message)  # its calls may get their results later
             messages = messages[-RESUMED_MAX:]
         pieces += [piece for message in messages for piece in self._message(message)]
-        return pieces + [Piece(Kind.NOTE, _waits_for(call)) for call in self.view.open_calls]
+        return pieces + self._waiting(self.view.open_calls)
 
     def _earlier(self, event: Resync, count: int) -> list[Piece]:
         if count <= RESUMED_MAX and not event.has_more:
@@ -198,12 +200,15 @@ class Transcript:
             case "turn_ended":
                 return self._ended(data)
             case "action_required":
-                return [Piece(Kind.NOTE, _waits_for(call)) for call in data["calls"]]
+                return self._waiting(data["calls"])
             case "action_resolved":
                 self._calls.get(data["tool_call_id"], {})["at"] = event.at
             case "chat_deleted":
                 return [Piece(Kind.NOTE, "(the chat was deleted)")]
         return []
+
+    def _waiting(self, calls: list[dict[str, Any]]) -> list[Piece]:
+        return [Piece(Kind.NOTE, _waits_for(call)) for call in calls] if self._announces_calls else []
 
     def _ended(self, data: dict[str, Any]) -> list[Piece]:
         if data["outcome"] == "failed":

@@ -7,18 +7,19 @@ from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
+from rich.cells import cell_len
 
-from antiphon.cli.cells import fit, pad
+from antiphon.cli.cells import fit, pad, wrap
 from antiphon.cli.chat_options import ChatOptions
 from antiphon.cli.clean import clean_line
 from antiphon.cli.content_text import content_text
 from antiphon.cli.conversation import asking
-from antiphon.cli.conversation.attachments import size_text
 from antiphon.cli.conversation.commands import Typed, help_lines
 from antiphon.cli.conversation.completion import Choice
 from antiphon.cli.conversation.decisions import Decisions
 from antiphon.cli.conversation.open_chat import OpenChat
 from antiphon.cli.conversation.prompt_screen import PromptScreen
+from antiphon.cli.size_text import size_text
 from antiphon.cli.transcript import Kind, Piece
 from antiphon.cli.which_chat import LAST, SHORT_ID
 from antiphon.client import AsyncClient
@@ -83,9 +84,7 @@ class Actions:
     # --- the terminal
 
     def _help(self, _: str) -> None:
-        width = self._talk.screen.width
-        column = min(HELP_COLUMN, width // 2)
-        self._talk.note("\n".join(fit_columns(name, text, column, width) for name, text in help_lines()))
+        self._talk.note(help_text(self._talk.screen.width))
 
     def _quit(self, _: str) -> None:
         self._talk.leave()
@@ -354,6 +353,20 @@ class Actions:
         await change
 
 
+def help_text(width: int) -> str:
+    """The commands and keys; on a narrow terminal each explanation is below its name."""
+    lines: list[str] = []
+    for name, text in help_lines():
+        if width < 2 * HELP_COLUMN:
+            lines += [fit(name, width), *("  " + line for line in wrap(text, width - 2))]
+            continue
+        first, *others = wrap(text, width - HELP_COLUMN)
+        is_short = cell_len(name) < HELP_COLUMN
+        lines += [pad(name, HELP_COLUMN) + first] if is_short else [name, " " * HELP_COLUMN + first]
+        lines += [" " * HELP_COLUMN + line for line in others]
+    return "\n".join(lines)
+
+
 def fit_columns(left: str, right: str, column: int, width: int) -> str:
     """Two columns on one line of at most `width` cells."""
     return fit_line(pad(left, column - 1) + " ", right, width)
@@ -361,8 +374,6 @@ def fit_columns(left: str, right: str, column: int, width: int) -> str:
 
 def fit_line(begin: str, rest: str, width: int) -> str:
     """`begin` unchanged, and as much of `rest` as fits."""
-    from rich.cells import cell_len
-
     return begin + fit(rest, width - cell_len(begin))
 
 

@@ -51,18 +51,6 @@ async def upload(client: AsyncClient | None, path: Path) -> dict[str, Any]:
     return {"type": "file-reference", "file_id": stored["file_id"], "file_name": path.name}
 
 
-def size_text(size: int) -> str:
-    """`12 B`, `1.2 kB`, `3.4 MB`."""
-    if size < 1000:
-        return f"{size} B"
-    amount = float(size)
-    for unit in ("kB", "MB", "GB"):
-        amount /= 1000
-        if amount < 1000:
-            return f"{amount:.1f} {unit}"
-    return f"{amount / 1000:.1f} TB"
-
-
 def _path_of(found: re.Match[str], folder: Path) -> Path | None:
     name = found["quoted"] or found["plain"]
     tries = [name] if found["quoted"] else [name, name.rstrip(_PUNCTUATION)]

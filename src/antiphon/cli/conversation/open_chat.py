@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 
 from antiphon.cli.chat_options import ChatOptions
-from antiphon.cli.conversation.attachments import size_text, upload
+from antiphon.cli.conversation.attachments import upload
 from antiphon.cli.conversation.outgoing import Outgoing, OutgoingQueue
+from antiphon.cli.size_text import size_text
 from antiphon.cli.transcript import Kind, Piece, Transcript
 from antiphon.client import AsyncClient
 from antiphon.client.shapes import Content
@@ -43,7 +44,7 @@ class OpenChat:
         self.files = files
         self.options = options
         self.chat_id = options.chat_id
-        self.transcript = Transcript()
+        self.transcript = Transcript(announces_calls=False)
         self.owner_id = ""
         self.outgoing = OutgoingQueue(self._send, on_refused)
         self._on_pieces = on_pieces

@@ -33,7 +33,7 @@ from prompt_toolkit.styles import Style
 from prompt_toolkit.widgets import SearchToolbar
 
 from antiphon.cli.answer_markup import open_console, without_trailing_spaces
-from antiphon.cli.cells import fit
+from antiphon.cli.cells import fit, wrap
 from antiphon.cli.conversation.prompt_keys import Person, talk_keys
 from antiphon.cli.conversation.status_line import Status, status_text
 from antiphon.cli.screen import LINES_RESERVED, print_piece, tail_renderables
@@ -256,8 +256,8 @@ class PromptScreen:
             shown += [*ANSI(line).__pt_formatted_text__(), ("", "\n")]
         if below.activity:
             shown.append(("class:quiet", fit(f"… {below.activity}", width) + "\n"))
-        for number, line in enumerate(below.question[:QUESTION_LINES_MAX]):
-            shown.append(("class:question" if number == 0 else "", fit(line, width) + "\n"))
+        for style, line in self._question_lines(width):
+            shown.append((style, line + "\n"))
         for line in below.waiting[:QUEUE_SHOWN_MAX]:
             shown.append(("class:quiet", fit(f"  {line}", width) + "\n"))
         if len(below.waiting) > QUEUE_SHOWN_MAX:
@@ -266,6 +266,14 @@ class PromptScreen:
             style, text, *_ = shown[-1]
             shown[-1] = (style, text.removesuffix("\n"))
         return shown
+
+    def _question_lines(self, width: int) -> list[tuple[str, str]]:
+        lines = [
+            ("class:question" if number == 0 else "", line)
+            for number, text in enumerate(self._below.question)
+            for line in wrap(text, width)
+        ]
+        return lines[:QUESTION_LINES_MAX]
 
     def _tail_lines(self, tail: str, width: int) -> list[str]:
         """The last lines of the unfinished answer, as many as the terminal has room for."""
@@ -276,7 +284,7 @@ class PromptScreen:
             lines = without_trailing_spaces(captured.get()).rstrip("\n").split("\n") if tail.strip() else []
             self._tail = (tail, width, lines)
         rows = self._app.output.get_size().rows
-        reserved = LINES_RESERVED + min(len(self._below.waiting), QUEUE_SHOWN_MAX) + len(self._below.question)
+        reserved = LINES_RESERVED + min(len(self._below.waiting), QUEUE_SHOWN_MAX) + len(self._question_lines(width))
         return self._tail[2][-max(rows - reserved, 3) :]
 
 

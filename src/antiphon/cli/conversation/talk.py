@@ -289,13 +289,12 @@ class Talk:
 
     def _below(self) -> Below:
         chat, transcript = self.chat, self.chat.transcript
-        asked = self.decisions.asked
         unsent = chat.outgoing.texts
         waiting = [_waiting(item) for item in transcript.view.queued_messages]
         return Below(
             tail=transcript.tail,
             activity=self._activity(),
-            question=tuple(asking.question_lines(asked[0], len(asked) - 1)) if asked else (),
+            question=self._question(),
             waiting=(*waiting, *(f"not sent yet: {clean_line(text)}" for text in unsent)),
             prompt=self._prompt(),
             status=self._status(len(waiting), len(unsent)),
@@ -305,6 +304,17 @@ class Talk:
         if self._editing is None:
             return "› "
         return "arguments › " if self._editing.call is not None else "edit › "
+
+    def _question(self) -> tuple[str, ...]:
+        asked = self.decisions.asked
+        if not asked:
+            return ()
+        if self._editing is not None and self._editing.call is not None:
+            return (
+                asking.question_lines(self._editing.call, 0)[0],
+                "Enter allows it with these arguments · Esc does not",
+            )
+        return tuple(asking.question_lines(asked[0], len(asked) - 1))
 
     def _activity(self) -> str:
         transcript = self.chat.transcript
