@@ -196,7 +196,7 @@ class Transcript:
                 again = f"retrying in {data['delay_ms'] / 1000:.1f} s"
                 return [Piece(Kind.NOTE, f"({clean_line(data['error'])}; {again})")]
             case "attempt_lost":
-                return [Piece(Kind.NOTE, "(the worker was lost; another one continues)")]
+                return [Piece(Kind.NOTE, "(the server stopped in between; the answer goes on)")]
             case "turn_ended":
                 return self._ended(data)
             case "action_required":

@@ -12,7 +12,8 @@ from antiphon.cli.chat_options import ChatOptions
 from antiphon.cli.clean import clean_line
 from antiphon.cli.content_text import content_text
 from antiphon.cli.conversation import asking
-from antiphon.cli.conversation.actions import Actions, Editing
+from antiphon.cli.conversation.action_group import Editing
+from antiphon.cli.conversation.actions import Actions
 from antiphon.cli.conversation.attachments import read_mentions
 from antiphon.cli.conversation.commands import read_line
 from antiphon.cli.conversation.completion import TalkCompleter

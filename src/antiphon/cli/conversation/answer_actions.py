@@ -1,0 +1,104 @@
+"""The commands on the answer that is being written, what it asks, and what waits for its end."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any
+
+from antiphon.cli.cells import fit
+from antiphon.cli.clean import clean_line
+from antiphon.cli.content_text import content_text
+from antiphon.cli.conversation import asking
+from antiphon.cli.conversation.action_group import ActionGroup, Editing
+
+
+class AnswerActions(ActionGroup):
+    """`/retry /edit /add /interrupt /stop /approve /deny /queue`."""
+
+    def _retry(self, _: str) -> bool | None:
+        chat_id = self._chat_id()
+        if chat_id is None:
+            return False
+        self._talk.act(self._request(self._talk.client.retry(chat_id)))
+        return None
+
+    def _edit(self, text: str) -> bool | None:
+        question = self._talk.chat.last_question()
+        if question is None:
+            return self._refuse("There is no question to edit yet.", keeps=bool(text))
+        if text:
+            return self._talk.send(text, edits=question["id"])
+        parts = [part["text"] for part in question.get("content", ()) if part.get("type") == "text"]
+        self._talk.edit("\n".join(parts), Editing(message_id=question["id"]))
+        return None
+
+    def _add(self, text: str) -> bool:
+        return self._send_as("steer", text)
+
+    def _interrupt(self, text: str) -> bool:
+        return self._send_as("interrupt", text)
+
+    def _send_as(self, when_busy: str, text: str) -> bool:
+        if not text:
+            return self._refuse("Type the text behind the command.")
+        return self._talk.send(text, when_busy=when_busy)
+
+    def _stop(self, argument: str) -> bool | None:
+        if argument not in ("", "all"):
+            return self._refuse("/stop takes nothing, or `all`.")
+        if self._talk.chat.turn_id is None:
+            return self._refuse("No answer is being written.", keeps=False)
+        self._talk.act(self.stop(everything=argument == "all"))
+        return None
+
+    async def stop(self, *, everything: bool) -> None:
+        """Interrupt the turn; `everything`: also remove the queued messages."""
+        chat, turn_id = self._talk.chat, self._talk.chat.turn_id
+        if chat.chat_id is None or turn_id is None:
+            return
+        waiting = len(chat.transcript.view.queued_messages)
+        await self._talk.client.interrupt(chat.chat_id, turn_id, clear_queue=everything)
+        if everything and waiting:
+            self._talk.note(f"(stopped, and removed {waiting} waiting; ↑ brings the texts back)")
+
+    def _approve(self, argument: str) -> bool | None:
+        if argument not in ("", "always"):
+            return self._refuse("/approve takes nothing, or `always`.")
+        return self._decide(asking.Allow(always=argument == "always"))
+
+    def _deny(self, reason: str) -> bool | None:
+        return self._decide(asking.Deny(reason=reason))
+
+    def _decide(self, decision: asking.Decision) -> bool | None:
+        calls = [call for call in self._talk.decisions.asked if call["needs"] == "approval"]
+        if not calls:
+            return self._refuse("No tool call is waiting for you.", keeps=False)
+        return self._talk.decide(calls[0], decision)
+
+    # --- the queue
+
+    def _queue(self, argument: str) -> bool | None:
+        items = self._talk.chat.transcript.view.queued_messages
+        if not argument:
+            lines = [
+                f"{number:>3}  {clean_line(content_text(item['content']))}" for number, item in enumerate(items, 1)
+            ]
+            width = self._talk.screen.width
+            self._talk.note("\n".join(fit(line, width) for line in lines) or "No message is waiting.")
+            return None
+        action, number, text = [*argument.split(maxsplit=2), "", ""][:3]
+        is_number = number.isascii() and number.isdigit() and 1 <= int(number) <= len(items)
+        if action not in ("edit", "delete", "next") or not is_number or (action == "edit") != bool(text):
+            return self._refuse("Use /queue delete N, /queue next N, or /queue edit N TEXT; N as listed by /queue.")
+        chat_id = self._chat_id()
+        assert chat_id is not None, "a chat with a queue has an id"
+        queued_id, client = items[int(number) - 1]["id"], self._talk.client
+        match action:
+            case "edit":
+                change: Coroutine[Any, Any, Any] = client.edit_queued(chat_id, queued_id, text)
+            case "delete":
+                change = client.delete_queued(chat_id, queued_id)
+            case _:
+                change = client.promote_queued(chat_id, queued_id)
+        self._talk.act(self._request(change))
+        return None
