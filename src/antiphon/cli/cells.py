@@ -15,6 +15,16 @@ def fit(text: str, width: int) -> str:
     return set_cell_size(line, width - 1).rstrip() + "…" if width > 0 else ""
 
 
+def fit_end(text: str, width: int) -> str:
+    """As `fit`, with the end of a longer text, which is what distinguishes paths and addresses."""
+    line = clean_line(text)
+    if cell_len(line) <= width:
+        return line
+    while line and cell_len(line) > width - 1:
+        line = line[1:]
+    return "…" + line if width > 0 else ""
+
+
 def pad(text: str, width: int) -> str:
     """One line of exactly `width` cells: it is shortened, or filled with spaces."""
     line = fit(text, width)
