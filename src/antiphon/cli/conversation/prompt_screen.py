@@ -259,7 +259,7 @@ class PromptScreen:
         for style, line in self._question_lines(width):
             shown.append((style, line + "\n"))
         for line in below.waiting[:QUEUE_SHOWN_MAX]:
-            shown.append(("class:quiet", fit(f"  {line}", width) + "\n"))
+            shown.append(("class:quiet", "  " + fit(line, width - 2) + "\n"))
         if len(below.waiting) > QUEUE_SHOWN_MAX:
             shown.append(("class:quiet", f"  and {len(below.waiting) - QUEUE_SHOWN_MAX} more\n"))
         if shown:
