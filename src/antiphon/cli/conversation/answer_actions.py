@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Coroutine
 from typing import Any
 
@@ -10,6 +11,7 @@ from antiphon.cli.clean import clean_line
 from antiphon.cli.content_text import content_text
 from antiphon.cli.conversation import asking
 from antiphon.cli.conversation.action_group import ActionGroup, Editing
+from antiphon.errors import AlreadyDelivered
 
 
 class AnswerActions(ActionGroup):
@@ -52,14 +54,22 @@ class AnswerActions(ActionGroup):
         return None
 
     async def stop(self, *, everything: bool) -> None:
-        """Interrupt the turn; `everything`: also remove the queued messages."""
-        chat, turn_id = self._talk.chat, self._talk.chat.turn_id
-        if chat.chat_id is None or turn_id is None:
+        """Interrupt the turn. With `everything` the messages that wait are removed first, so that none of them begins
+        a turn; one that has begun meanwhile is interrupted, too."""
+        chat, turn_id, client = self._talk.chat, self._talk.chat.turn_id, self._talk.client
+        if chat.chat_id is None:
             return
-        waiting = len(chat.transcript.view.queued_messages)
-        await self._talk.client.interrupt(chat.chat_id, turn_id, clear_queue=everything)
-        if everything and waiting:
-            self._talk.note(f"(stopped, and removed {waiting} waiting; ↑ brings the texts back)")
+        removed = 0
+        if everything:
+            for item in list(chat.transcript.view.queued_messages):
+                with contextlib.suppress(AlreadyDelivered):
+                    await client.delete_queued(chat.chat_id, item["id"])
+                    removed += 1
+            turn_id = (await client.chat(chat.chat_id))["turn_id"]
+        if turn_id is not None:
+            await client.interrupt(chat.chat_id, turn_id, clear_queue=everything)
+        if removed:
+            self._talk.note(f"(stopped, and removed {removed} waiting; ↑ brings the texts back)")
 
     def _approve(self, argument: str) -> bool | None:
         if argument not in ("", "always"):

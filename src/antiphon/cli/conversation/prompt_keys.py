@@ -73,7 +73,7 @@ def _bind_sending(keys: KeyBindings, person: Person) -> None:
         from prompt_toolkit.application import get_app
 
         state = get_app().current_buffer.complete_state
-        return state is not None and state.current_completion is not None
+        return state is not None and state.current_completion is not None and len(state.completions) > 1
 
     @keys.add("enter", filter=has_choice)
     def _(event: KeyPressEvent) -> None:

@@ -155,6 +155,7 @@ class PromptScreen:
 
     async def run(self) -> None:
         """Draw until cancelled. At the end the lower part is erased, and what was printed last stays."""
+        self._write_pieces()  # now, because tmux stores what is erased at the top of its screen
         drawing = asyncio.create_task(self._draw())
         try:
             await self._app.run_async(handle_sigint=True, set_exception_handler=False)
