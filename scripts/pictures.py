@@ -86,7 +86,7 @@ def _run_in_terminal(command: list[str], typed: bytes, token: str) -> list[tuple
     stream = pyte.ByteStream(screen)
     pid, descriptor = pty.fork()
     if pid == 0:
-        state = tempfile.mkdtemp(prefix="antiphon-pictures-")  # not the history of whoever runs this
+        state = tempfile.mkdtemp(prefix="antiphon-pictures-")  # not this user's own history
         os.environ.update(ANTIPHON_TOKEN=token, TERM="xterm-256color", XDG_STATE_HOME=state)
         fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
         os.execvp(command[0], command)
@@ -128,6 +128,7 @@ def _line(screen: pyte.Screen, row: int) -> str:
 
 
 NAMES = {"red": "31", "green": "32", "brown": "33", "blue": "34", "magenta": "35", "cyan": "36", "white": "37"}
+NAMES |= {f"bright{name}": f"9{code[1]}" for name, code in NAMES.items()} | {"brightblack": "90"}
 
 
 def _recording(frames: list[tuple[float, list[Text]]]) -> str:

@@ -9,7 +9,7 @@ import click
 
 from antiphon.cli.chat_options import ChatOptions
 from antiphon.cli.conversation import asking
-from antiphon.cli.conversation.decisions import Decisions
+from antiphon.cli.conversation.open_calls import OpenCalls
 from antiphon.cli.conversation.open_chat import OpenChat
 from antiphon.cli.conversation.outgoing import Outgoing
 from antiphon.cli.screen import PlainScreen, is_rich_terminal
@@ -63,7 +63,7 @@ class PlainTalk:
             on_fact=self._on_fact,
             on_refused=self._on_refused,
         )
-        self._decisions = Decisions(self._chat)
+        self._open_calls = OpenCalls(self._chat)
         self._leaving = asyncio.Event()
         self._stopped_turn: int | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -85,12 +85,12 @@ class PlainTalk:
 
     async def _read(self, lines: asyncio.Queue[str | None]) -> None:
         while (line := await lines.get()) is not None:
-            asked = self._decisions.asked
+            asked = self._open_calls.asked
             decision = asking.decide(asked[0], line) if asked else None
             if decision is None:
                 self._chat.outgoing.put(Outgoing(line))
             elif isinstance(decision, asking.Allow | asking.Deny | asking.Answer):
-                await self._attempt(self._decisions.send(asked[0], decision))
+                await self._attempt(self._open_calls.send(asked[0], decision))
             elif isinstance(decision, asking.Problem):
                 _report(decision.message)
         await self._chat.outgoing.join()
@@ -113,9 +113,9 @@ class PlainTalk:
         task.add_done_callback(self._tasks.discard)
 
     def _on_fact(self, event: FactEvent | Resync) -> None:
-        self._decisions.on_fact(event)
+        self._open_calls.on_fact(event)
         if isinstance(event, Resync) or event.type == "action_required":
-            for call in self._decisions.asked:
+            for call in self._open_calls.asked:
                 _report("\n".join(asking.question_lines(call, 0)))
 
     def _on_refused(self, item: Outgoing, error: AntiphonError) -> None:

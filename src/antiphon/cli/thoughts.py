@@ -13,6 +13,9 @@ from antiphon.cli.tool_run import seconds_text
 THOUGHTS_MAX = 20
 """Maximum number of messages whose reasoning can be shown."""
 
+MOMENT_S = 0.5
+"""Below this duration, in seconds, no figure is shown."""
+
 
 class Thoughts:
     """Call `on_reasoning` and `on_other` with the deltas of a draft, and `on_message` with the message that it
@@ -47,7 +50,7 @@ class Thoughts:
         if self._since is None:
             return ""
         seconds, self._since, self._is_shown = self._clock() - self._since, None, True
-        return f"Thought for {seconds_text(seconds)}"
+        return f"Thought for {seconds_text(seconds) if seconds >= MOMENT_S else 'a moment'}"
 
     def on_message(self, content: list[dict[str, Any]]) -> str:
         """The message is complete. Returns a line if its reasoning was not announced yet."""

@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from antiphon.cli.cells import fit, pad
 from antiphon.cli.chat_options import ChatOptions
 from antiphon.cli.conversation import asking
-from antiphon.cli.conversation.decisions import Decisions
+from antiphon.cli.conversation.open_calls import OpenCalls
 from antiphon.cli.conversation.open_chat import OpenChat
 from antiphon.cli.conversation.prompt_screen import PromptScreen
 from antiphon.cli.transcript import Kind, Piece
@@ -33,7 +33,7 @@ class Conversation(Protocol):
     client: AsyncClient
     files: AsyncClient | None
     chat: OpenChat
-    decisions: Decisions
+    open_calls: OpenCalls
     screen: PromptScreen
     rings: bool
     currency: str
@@ -44,7 +44,7 @@ class Conversation(Protocol):
 
     def edit(self, text: str, editing: Editing) -> None: ...
 
-    def decide(self, call: dict[str, Any], decision: asking.Decision) -> bool: ...
+    def decide(self, call: dict[str, Any], decision: asking.Reply) -> bool: ...
 
     def act(self, action: Coroutine[Any, Any, None]) -> None: ...
 

@@ -79,8 +79,8 @@ class AnswerActions(ActionGroup):
     def _deny(self, reason: str) -> bool | None:
         return self._decide(asking.Deny(reason=reason))
 
-    def _decide(self, decision: asking.Decision) -> bool | None:
-        calls = [call for call in self._talk.decisions.asked if call["needs"] == "approval"]
+    def _decide(self, decision: asking.Reply) -> bool | None:
+        calls = [call for call in self._talk.open_calls.asked if call["needs"] == "approval"]
         if not calls:
             return self._refuse("No tool call is waiting for you.", keeps=False)
         return self._talk.decide(calls[0], decision)

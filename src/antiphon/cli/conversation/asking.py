@@ -48,7 +48,7 @@ class Problem(NamedTuple):
     message: str
 
 
-Decision = Allow | Deny | EditArguments | Answer | Problem
+Reply = Allow | Deny | EditArguments | Answer | Problem
 
 
 def is_asked(call: dict[str, Any]) -> bool:
@@ -72,7 +72,7 @@ def question_lines(call: dict[str, Any], others: int) -> list[str]:
     return [*lines, _hint(call)]
 
 
-def decide(call: dict[str, Any], line: str) -> Decision | None:
+def decide(call: dict[str, Any], line: str) -> Reply | None:
     """What a line means for the call; None: it is a message."""
     word, _, rest = line.strip().partition(" ")
     word = word.lower()
@@ -105,7 +105,7 @@ def choices_of(call: dict[str, Any]) -> list[Any]:
     return list(choices) if isinstance(choices, list) else []
 
 
-def _decide_approval(call: dict[str, Any], word: str, rest: str) -> Decision | None:
+def _decide_approval(call: dict[str, Any], word: str, rest: str) -> Reply | None:
     if word in NO or word.rstrip(",:") in NO:
         return Deny(reason=rest)
     if rest:

@@ -136,7 +136,7 @@ class ChatActions(ActionGroup):
     async def _make_share(self, chat_id: str) -> None:
         client = self._talk.files or self._talk.client
         secret = (await client.create_share(chat_id))["secret"]
-        self._talk.note("(whoever has this address can read the chat; /share off withdraws it)")
+        self._talk.note("(everyone with this address can read the chat; /share off withdraws it)")
         self._talk.screen.print([Piece(Kind.VERBATIM, f"{client.url}/#/shared/{secret}")])
 
     async def _unshare(self, chat_id: str) -> None:

@@ -17,7 +17,7 @@ from antiphon.cli.conversation.actions import Actions
 from antiphon.cli.conversation.attachments import read_mentions
 from antiphon.cli.conversation.commands import read_line
 from antiphon.cli.conversation.completion import TalkCompleter
-from antiphon.cli.conversation.decisions import Decisions
+from antiphon.cli.conversation.open_calls import OpenCalls
 from antiphon.cli.conversation.open_chat import OpenChat
 from antiphon.cli.conversation.outgoing import Outgoing
 from antiphon.cli.conversation.prompt_screen import Below, PromptScreen
@@ -34,7 +34,7 @@ TWICE_S = 2.0
 """How long after a key the same key means more (Esc: stop everything; Ctrl+C: leave), in seconds."""
 ACTIONS_MAX = 50
 """Maximum number of requests that are under way at once; further ones are refused."""
-WELCOME = "Type a message, or /help. Alt+Enter makes a new line, Esc stops an answer, Ctrl+D leaves."
+WELCOME = "Type a message, or /help. Esc stops an answer, Ctrl+D leaves."
 
 
 class Talk:
@@ -84,7 +84,7 @@ class Talk:
             on_fact=self._on_fact,
             on_refused=self._on_refused,
         )
-        self.decisions = Decisions(self.chat)
+        self.open_calls = OpenCalls(self.chat)
         self._usage = UsageCount(self.clock)
         self._editing = None
         if self._following is not None:
@@ -126,7 +126,7 @@ class Talk:
     def _on_fact(self, event: FactEvent | Resync) -> None:
         is_busy = self.chat.transcript.is_busy
         self._usage.on_fact(event, is_busy=is_busy)
-        if line := self.decisions.on_fact(event):
+        if line := self.open_calls.on_fact(event):
             self.note(line)
         if not is_busy:
             self.when_busy = "queue"
@@ -160,12 +160,12 @@ class Talk:
         typed = read_line(text)
         if typed.name:
             return self._actions.run(typed)
-        asked = self.decisions.asked
+        asked = self.open_calls.asked
         if asked and not text.startswith("//") and (decision := asking.decide(asked[0], text)) is not None:
             return self.decide(asked[0], decision)
         return self.send(typed.argument)
 
-    def decide(self, call: dict[str, Any], decision: asking.Decision) -> bool:
+    def decide(self, call: dict[str, Any], decision: asking.Reply) -> bool:
         """Act on a decision. Returns whether it is accepted."""
         match decision:
             case asking.Problem(message):
@@ -180,7 +180,7 @@ class Talk:
     async def _send_decision(
         self, call: dict[str, Any], decision: asking.Allow | asking.Deny | asking.Answer
     ) -> None:
-        if sentence := await self.decisions.send(call, decision):
+        if sentence := await self.open_calls.send(call, decision):
             self.note(f"({sentence})")
 
     def edit(self, text: str, editing: Editing) -> None:
@@ -307,7 +307,7 @@ class Talk:
         return "arguments › " if self._editing.call is not None else "edit › "
 
     def _question(self) -> tuple[str, ...]:
-        asked = self.decisions.asked
+        asked = self.open_calls.asked
         if not asked:
             return ()
         if self._editing is not None and self._editing.call is not None:
@@ -324,7 +324,7 @@ class Talk:
         if transcript.view.status == "interrupting":
             return "stopping"
         if transcript.view.status == "requires_action":
-            return "" if self.decisions.asked else "waiting for another program"
+            return "" if self.open_calls.asked else "waiting for another program"
         return working_words(transcript)
 
     def _status(self, waiting: int, unsent: int) -> Status:

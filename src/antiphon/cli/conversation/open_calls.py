@@ -15,7 +15,7 @@ from antiphon.wire.typed_answers import question_of
 WORDS = {"approved": "allowed", "denied": "denied", "result": "answered", "expired": "not answered in time"}
 
 
-class Decisions:
+class OpenCalls:
     """The first answer wins, from whatever client. `on_fact` returns a line that says which one it was."""
 
     def __init__(self, chat: OpenChat) -> None:
