@@ -128,7 +128,8 @@ def _line(screen: pyte.Screen, row: int) -> str:
 
 
 NAMES = {"red": "31", "green": "32", "brown": "33", "blue": "34", "magenta": "35", "cyan": "36", "white": "37"}
-NAMES |= {f"bright{name}": f"9{code[1]}" for name, code in NAMES.items()} | {"brightblack": "90"}
+NAMES |= {f"bright{name}": f"9{code[1]}" for name, code in NAMES.items()}
+NAMES |= {"brightblue": "38;2;130;170;255", "brightblack": "90"}  # the picture's own blue is too dark
 
 
 def _recording(frames: list[tuple[float, list[Text]]]) -> str:
