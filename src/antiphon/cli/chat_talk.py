@@ -93,6 +93,8 @@ class PlainTalk:
                 await self._attempt(self._open_calls.send(asked[0], decision))
             elif isinstance(decision, asking.Problem):
                 _report(decision.message)
+            else:
+                _report("Arguments can be edited at a terminal, or with `antiphon approve --args`.")
         await self._chat.outgoing.join()
 
     async def _attempt(self, request: object) -> None:

@@ -6,11 +6,9 @@ import contextlib
 from collections.abc import Coroutine
 from typing import Any
 
-from antiphon.cli.cells import fit
-from antiphon.cli.clean import clean_line
 from antiphon.cli.content_text import content_text
 from antiphon.cli.conversation import asking
-from antiphon.cli.conversation.action_group import ActionGroup, Editing
+from antiphon.cli.conversation.action_group import ActionGroup, Editing, fit_line
 from antiphon.errors import AlreadyDelivered
 
 
@@ -90,11 +88,12 @@ class AnswerActions(ActionGroup):
     def _queue(self, argument: str) -> bool | None:
         items = self._talk.chat.transcript.view.queued_messages
         if not argument:
-            lines = [
-                f"{number:>3}  {clean_line(content_text(item['content']))}" for number, item in enumerate(items, 1)
-            ]
             width = self._talk.screen.width
-            self._talk.note("\n".join(fit(line, width) for line in lines) or "No message is waiting.")
+            lines = [
+                fit_line(f"{number:>3}  ", content_text(item["content"]), width)
+                for number, item in enumerate(items, start=1)
+            ]
+            self._talk.note("\n".join(lines) or "No message is waiting.")
             return None
         action, number, text = [*argument.split(maxsplit=2), "", ""][:3]
         is_number = number.isascii() and number.isdigit() and 1 <= int(number) <= len(items)
