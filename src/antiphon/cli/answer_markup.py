@@ -23,6 +23,9 @@ SAFE_LINK = re.compile(r"(https?://|mailto:)[\x21-\x7e]{1,2000}\Z", re.IGNORECAS
 """Addresses that become links of the terminal. Any other is printed as text only."""
 HIGHLIGHTED_MAX = 50_000
 """Maximum length of code that is highlighted, in characters. Longer code is printed plain."""
+MARKUP_MAX = 30_000
+"""Maximum length of a block that is printed as Markdown, in characters. A longer one is printed plain, because
+rich would need seconds for it."""
 THEME = "ansi_dark"
 """Only the terminal's own colours, so that code can be read on a light background, too."""
 
@@ -117,6 +120,9 @@ def code_text(code: str, language: str) -> Text:
 
 def print_markup(console: Console, markup: str, *, links: bool) -> None:
     """Print a Markdown text, with an empty line between its blocks. Code is not wrapped or cut by rich."""
+    if len(markup) > MARKUP_MAX:
+        console.print(Text(markup), soft_wrap=True)
+        return
     for number, block in enumerate(renderables(markup, links=links)):
         if number:
             console.print()

@@ -13,7 +13,7 @@ from antiphon.cli.transcript import Kind, Piece
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
 
-TAIL_CHARACTERS_MAX = 8_000
+TAIL_CHARACTERS_MAX = 4_000
 """Maximum length of an unfinished block that is drawn as Markdown, in characters. A longer one is drawn as plain
 text, because it would be parsed again for each frame."""
 LINES_RESERVED = 6

@@ -21,9 +21,11 @@ from antiphon.cli.conversation.asking import (
     question_lines,
 )
 from antiphon.cli.conversation.attachments import read_mentions
+from antiphon.cli.conversation.call_preview import preview
 from antiphon.cli.conversation.commands import COMMANDS, Typed, read_line
 from antiphon.cli.conversation.history_file import LINES_MAX, HistoryFile
 from antiphon.cli.conversation.status_line import Status, status_text
+from antiphon.cli.transcript import Kind
 from antiphon.errors import Invalid
 
 PAY = {"tool_call_id": "c1", "tool_name": "pay", "args": {"amount": 5}, "needs": "approval"}
@@ -76,6 +78,16 @@ def test_every_command_is_carried_out_and_explained_at_any_width() -> None:
 )
 def test_a_line_decides_about_a_tool_call_or_is_a_message(line: str, decision: object) -> None:
     assert decide(PAY, line) == decision
+
+
+def test_arguments_that_the_question_shortens_are_shown_in_full_first() -> None:
+    assert preview(PAY) == []
+    run = PAY | {"tool_name": "run", "args": {"command": "true && " * 20 + "rm -rf /\x1b[2K"}}
+    assert "".join(piece.text for piece in preview(run)).endswith("rm -rf /")
+    edit = PAY | {"args": {"path": "x.py", "old_string": "a\nb", "new_string": "a\nc"}}
+    assert [(piece.kind, piece.text) for piece in preview(edit)][-1] == (Kind.DIFF, "@@ -1,2 +1,2 @@\n a\n-b\n+c")
+    (*_, note) = preview(PAY | {"args": {"text": "x" * 100_000}})
+    assert note.text == "(80,000 more characters are not shown)"
 
 
 def test_edited_arguments_are_json_objects() -> None:

@@ -37,7 +37,7 @@ from antiphon.cli.cells import fit, wrap
 from antiphon.cli.conversation.prompt_keys import Person, talk_keys
 from antiphon.cli.conversation.status_line import Status, status_text
 from antiphon.cli.screen import LINES_RESERVED, print_piece, tail_renderables
-from antiphon.cli.transcript import Piece
+from antiphon.cli.transcript import Kind, Piece
 from antiphon.core.values import Value
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ FRAME_S = 0.08
 """Time between two frames, in seconds."""
 PIECES_MAX = 200
 """Maximum number of pieces that one frame prints. More follow in the next frames."""
+PENDING_MAX = 5_000
+"""Maximum number of pieces that are not printed yet."""
 INPUT_LINES_MAX = 12
 """Maximum height of the input line, in lines; a longer text is scrolled."""
 MENU_LINES_MAX = 7
@@ -111,6 +113,7 @@ class PromptScreen:
         self._below = Below()
         self._pieces: deque[Piece] = deque()
         self._console = open_console()
+        self._dropped = 0
         self._is_editing = False
         self._tail: tuple[str, int, list[str]] = ("", 0, [])
         self.buffer = Buffer(
@@ -140,8 +143,11 @@ class PromptScreen:
         return self._app.output.get_size().columns
 
     def print(self, pieces: Iterable[Piece]) -> None:
-        """Print final text with the next frame."""
+        """Print final text with the next frame. While nothing can be printed (in the editor), the newest are kept."""
         self._pieces.extend(pieces)
+        while len(self._pieces) > PENDING_MAX:
+            self._pieces.popleft()
+            self._dropped += 1
 
     def ring(self) -> None:
         self._app.output.bell()
@@ -195,6 +201,9 @@ class PromptScreen:
             self._app.invalidate()
 
     def _write_pieces(self) -> None:
+        if self._dropped:
+            self._pieces.appendleft(Piece(Kind.NOTE, f"({self._dropped} earlier pieces: see `antiphon show`)"))
+            self._dropped = 0
         with self._console.capture() as captured:
             for _ in range(min(len(self._pieces), PIECES_MAX)):
                 print_piece(self._console, self._pieces.popleft())

@@ -15,6 +15,7 @@ from antiphon.cli.conversation import asking
 from antiphon.cli.conversation.action_group import Editing
 from antiphon.cli.conversation.actions import Actions
 from antiphon.cli.conversation.attachments import read_mentions
+from antiphon.cli.conversation.call_preview import preview
 from antiphon.cli.conversation.commands import read_line
 from antiphon.cli.conversation.completion import TalkCompleter
 from antiphon.cli.conversation.open_calls import OpenCalls
@@ -128,6 +129,9 @@ class Talk:
         self._usage.on_fact(event, is_busy=is_busy)
         if line := self.open_calls.on_fact(event):
             self.note(line)
+        if isinstance(event, Resync) or event.type == "action_required":
+            for call in self.open_calls.asked:
+                self.screen.print(preview(call))
         if not is_busy:
             self.when_busy = "queue"
         if self._editing is not None and self._editing.call is not None and not self._is_open(self._editing.call):
