@@ -94,6 +94,11 @@ def test_the_line_of_a_tool_call_fits_and_has_its_duration(width: int) -> None:
     assert tool_run(call, edited, None).line(80) == "add(7) → 7"
 
 
+def test_the_line_of_a_question_is_the_question_and_its_answer() -> None:
+    asked = {"tool_name": "ask", "args": {"question": "Which size?", "schema": {"enum": ["S", "M"]}}}
+    assert tool_run(asked, {"result": "M"}, None).line(80) == "Which size? → M"
+
+
 def test_arguments_and_durations_are_short() -> None:
     assert call_words({"tool_name": "f"}) == "f()"
     assert call_words({"tool_name": "f", "args": {"a": "x" * 100, "b": [1]}}) == f'f(a="{"x" * 58}…, b=[1])'

@@ -21,6 +21,8 @@ PLAIN_ARGUMENTS_MAX = 3
 DIFF_LINES_MAX = 40
 """Maximum number of lines of a diff that are shown below its call."""
 
+ASK = "ask"
+"""The name of the call by which an agent asks a person: its line is the question and the answer."""
 CHANGED_ARGUMENTS = "arguments_set_by_a_person"
 """The field of a result with the arguments that a person has put in place of the model's."""
 
@@ -67,7 +69,11 @@ def tool_run(call: dict[str, Any], part: dict[str, Any], seconds: float | None) 
         call, result = call | {"args": result[CHANGED_ARGUMENTS]}, result["result"]
     if isinstance(result, dict) and part.get("is_error") and isinstance(result.get("error"), str):
         result = result["error"]
-    words = call_words(call) if call else clean_line(str(part.get("tool_name")))
+    args = call.get("args")
+    if call.get("tool_name") == ASK and isinstance(args, dict) and isinstance(args.get("question"), str):
+        words = clean_line(args["question"])
+    else:
+        words = call_words(call) if call else clean_line(str(part.get("tool_name")))
     return ToolRun(words, value_text(result), bool(part.get("is_error")), seconds)
 
 

@@ -82,6 +82,7 @@ def test_a_line_decides_about_a_tool_call_or_is_a_message(line: str, decision: o
 
 def test_arguments_that_the_question_shortens_are_shown_in_full_first() -> None:
     assert preview(PAY) == []
+    assert question_lines(PAY | {"args": {"command": "x" * 100}}, 0)[0] == "Allow pay, with the arguments above?"
     run = PAY | {"tool_name": "run", "args": {"command": "true && " * 20 + "rm -rf /\x1b[2K"}}
     assert "".join(piece.text for piece in preview(run)).endswith("rm -rf /")
     edit = PAY | {"args": {"path": "x.py", "old_string": "a\nb", "new_string": "a\nc"}}

@@ -6,6 +6,7 @@ import json
 from typing import Any, NamedTuple
 
 from antiphon.cli.clean import clean_line, clean_text
+from antiphon.cli.conversation.call_preview import is_shortened
 from antiphon.cli.tool_run import call_words
 from antiphon.errors import Invalid
 from antiphon.wire.typed_answers import NO, YES, json_of, question_of, typed_answer
@@ -60,7 +61,10 @@ def question_lines(call: dict[str, Any], others: int) -> list[str]:
     """What is shown above the input line. `others`: how many further calls are waiting."""
     more = f"   ({others} more waiting)" if others else ""
     if call["needs"] == "approval":
-        return [f"Allow {call_words(call, named=True)}?{more}", APPROVAL_KEYS]
+        words = call_words(call, named=True)
+        if is_shortened(call):
+            words = f"{clean_line(str(call['tool_name']))}, with the arguments above"
+        return [f"Allow {words}?{more}", APPROVAL_KEYS]
     lines = clean_text(question_of(call)).strip().split("\n")
     lines[-1] += more
     choices = choices_of(call)

@@ -19,7 +19,7 @@ CHANGES = (("old_string", "new_string"), ("old_text", "new_text"), ("old_str", "
 def preview(call: dict[str, Any]) -> list[Piece]:
     """What is printed above the question; nothing if the question itself shows every argument in full."""
     args = call.get("args")
-    if call["needs"] != "approval" or not isinstance(args, dict) or not any(map(_is_long, args.values())):
+    if not is_shortened(call) or not isinstance(args, dict):
         return []
     pieces: list[Piece] = []
     rest = dict(args)
@@ -33,6 +33,12 @@ def preview(call: dict[str, Any]) -> list[Piece]:
         text = value_text(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2))
         shown += [Piece(Kind.NOTE, f"{clean_line(name)}:"), *_shortened(Kind.VERBATIM, text)]
     return [Piece(Kind.NOTE, f"{clean_line(str(call['tool_name']))}, in full:"), *shown, *pieces]
+
+
+def is_shortened(call: dict[str, Any]) -> bool:
+    """Whether the question about a call has no room for all of its arguments."""
+    args = call.get("args")
+    return call["needs"] == "approval" and isinstance(args, dict) and any(map(_is_long, args.values()))
 
 
 def _is_long(value: Any) -> bool:

@@ -62,8 +62,8 @@ class OpenCalls:
         data = event.data
         call = self._calls.pop(data["tool_call_id"], None)
         is_ours = self._sent.pop(data["tool_call_id"], "") == data["outcome"]
-        if call is None:
-            return ""
+        if call is None or (is_ours and question_of(call)):
+            return ""  # the line of a question that was answered here says it
         outcome = WORDS.get(data["outcome"], clean_line(str(data["outcome"])))
         where = "" if is_ours or data["outcome"] == "expired" else self._where(data.get("by"))
         what = clean_line(question_of(call)) or call_words(call | _other_args(data), named=True)

@@ -60,6 +60,7 @@ class Talk:
         self._actions = Actions(self)
         self._tasks: set[asyncio.Task[None]] = set()
         self._editing: Editing | None = None
+        self._asked: tuple[tuple[str, int], tuple[str, ...]] = ("", 0), ()
         self._leaving = asyncio.Event()
         self._hint = ""
         self._hint_until = 0.0
@@ -315,11 +316,11 @@ class Talk:
         if not asked:
             return ()
         if self._editing is not None and self._editing.call is not None:
-            return (
-                asking.question_lines(self._editing.call, 0)[0],
-                "Enter allows it with these arguments · Esc does not",
-            )
-        return tuple(asking.question_lines(asked[0], len(asked) - 1))
+            return ("Edit the arguments.", "Enter allows the call with them · Esc does not")
+        key = (asked[0]["tool_call_id"], len(asked))
+        if self._asked[0] != key:  # not in every frame: arguments may be long
+            self._asked = key, tuple(asking.question_lines(asked[0], len(asked) - 1))
+        return self._asked[1]
 
     def _activity(self) -> str:
         transcript = self.chat.transcript
