@@ -15,7 +15,7 @@ from prompt_toolkit.input import PipeInput, create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
 from antiphon.cli.chat_options import ChatOptions
-from antiphon.cli.conversation.prompt_screen import PromptScreen
+from antiphon.cli.conversation.prompt_screen import SYNC_BEGINS, SYNC_ENDS, PromptScreen
 from antiphon.cli.conversation.talk import Talk
 from antiphon.client import AsyncClient
 from client.servers import ServerProcess
@@ -32,7 +32,8 @@ class Recorded(DummyOutput):
         self.bells = 0
 
     def write_raw(self, data: str) -> None:
-        self.text += data
+        if data not in (SYNC_BEGINS, SYNC_ENDS):
+            self.text += data
 
     def bell(self) -> None:
         self.bells += 1

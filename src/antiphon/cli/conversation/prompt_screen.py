@@ -76,6 +76,8 @@ STYLE = Style.from_dict(
         "completion-menu.completion.current": "noinherit reverse",
         "completion-menu.meta.completion": "noinherit #888888",
         "completion-menu.meta.completion.current": "noinherit reverse",
+        "scrollbar.background": "noinherit",
+        "scrollbar.button": "noinherit",
         "search-toolbar": "#888888",
     }
 )
@@ -114,6 +116,7 @@ class PromptScreen:
         self._pieces: deque[Piece] = deque()
         self._console = open_console()
         self._dropped = 0
+        self._last_kind: Kind | None = None
         self._is_editing = False
         self._tail: tuple[str, int, list[str]] = ("", 0, [])
         self.buffer = Buffer(
@@ -206,7 +209,11 @@ class PromptScreen:
             self._dropped = 0
         with self._console.capture() as captured:
             for _ in range(min(len(self._pieces), PIECES_MAX)):
-                print_piece(self._console, self._pieces.popleft())
+                piece = self._pieces.popleft()
+                if piece.kind is Kind.USER and self._last_kind not in (None, Kind.USER, Kind.ANSWER):
+                    self._console.print()  # a question begins after an empty line
+                self._last_kind = piece.kind
+                print_piece(self._console, piece)
         self._app.output.write_raw(without_trailing_spaces(captured.get()))
         self._app.output.flush()
 
