@@ -46,7 +46,7 @@ class AnswerActions(ActionGroup):
     def _stop(self, argument: str) -> bool | None:
         if argument not in ("", "all"):
             return self._refuse("/stop takes nothing, or `all`.")
-        if self._talk.chat.turn_id is None:
+        if self._talk.chat.turn_id is None and not (argument and self._talk.chat.outgoing.texts):
             return self._refuse("No answer is being written.", keeps=False)
         self._talk.act(self.stop(everything=argument == "all"))
         return None
@@ -55,6 +55,8 @@ class AnswerActions(ActionGroup):
         """Interrupt the turn. With `everything` the messages that wait are removed first, so that none of them begins
         a turn; one that has begun meanwhile is interrupted, too."""
         chat, turn_id, client = self._talk.chat, self._talk.chat.turn_id, self._talk.client
+        if everything and (unsent := chat.outgoing.clear()):
+            self._talk.note(f"({unsent} not sent yet, and withdrawn; ↑ brings the texts back)")
         if chat.chat_id is None:
             return
         removed = 0

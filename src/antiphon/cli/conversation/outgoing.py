@@ -33,8 +33,13 @@ class OutgoingQueue:
     a refused one is handed to `on_refused` with the reason."""
 
     def __init__(
-        self, send: Callable[[Outgoing], Awaitable[None]], on_refused: Callable[[Outgoing, AntiphonError], None]
+        self,
+        send: Callable[[Outgoing], Awaitable[None]],
+        on_refused: Callable[[Outgoing, AntiphonError], None],
+        *,
+        retry_s: float = RETRY_S,
     ) -> None:
+        self._retry_s = retry_s
         self._send = send
         self._on_refused = on_refused
         self._waiting: deque[Outgoing] = deque()
@@ -55,6 +60,12 @@ class OutgoingQueue:
         self._changed.set()
         return True
 
+    def clear(self) -> int:
+        """Withdraw all messages; the one that is being sent may arrive all the same. Returns how many they were."""
+        count = len(self._waiting)
+        self._waiting.clear()
+        return count
+
     async def join(self) -> None:
         """Wait until every message is confirmed or refused."""
         await self._empty.wait()
@@ -71,9 +82,10 @@ class OutgoingQueue:
                 await self._send(item)
             except Unavailable as error:
                 if item.edits is None:  # an edit has no id of its own: it is not sent twice
-                    await asyncio.sleep(RETRY_S)
+                    await asyncio.sleep(self._retry_s)
                     continue
                 self._on_refused(item, error)
             except AntiphonError as error:
                 self._on_refused(item, error)
-            self._waiting.popleft()
+            if self._waiting and self._waiting[0] is item:  # not withdrawn meanwhile
+                self._waiting.popleft()

@@ -226,7 +226,7 @@ class Talk:
             return
         now = self.clock()
         is_twice, self._stopped_at = now - self._stopped_at < TWICE_S, now
-        if self.chat.turn_id is not None:
+        if self.chat.turn_id is not None or (is_twice and self.chat.outgoing.texts):
             self.act(self._actions.stop(everything=is_twice))
 
     def on_leave(self) -> None:
