@@ -14,10 +14,7 @@ def finished_length(text: str, start: int = 0) -> int:
     A block is finished when a blank line outside of fenced code follows it, and the next line has begun and is not
     indented (an indented line may belong to a list item).
     """
-    finished = start
-    for finished in iter_block_ends(text, start):
-        pass
-    return finished
+    return max(iter_block_ends(text, start), default=start)
 
 
 def iter_block_ends(text: str, start: int = 0) -> Iterator[int]:

@@ -18,7 +18,7 @@ MARK_STYLES = {"●": "green", "?": "bold yellow", "!": "bold red", "•": "bold
 
 
 class ChatList(OptionList):
-    """Call `show` with the rows. It posts `RowChosen`. The highlighted row stays highlighted while the list changes."""
+    """Call `show` with the rows. It posts `RowChosen`. The same row stays highlighted while the list changes."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j", "cursor_down", show=False),

@@ -1,7 +1,8 @@
 """The transcript of a chat. Only the lines that can be seen are drawn.
 
-An entry that was never drawn has an estimated height. The view is placed by an anchor (the end, or an entry and a line
-in it), so that it does not jump when an estimate becomes exact, earlier messages are put above, or the width changes.
+An entry that was never drawn has an estimated height. The view is placed by an anchor (the end, or an entry and a
+line in it), so that it does not jump when an estimate becomes exact, earlier messages are put above, or the width
+changes.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from prompt_toolkit.history import History
 
 from antiphon.cli.chat_options import ChatOptions
 from antiphon.cli.conversation.actions import Actions
+from antiphon.cli.conversation.commands import read_line
 from antiphon.cli.conversation.open_chat import OpenChat
 from antiphon.cli.conversation.outgoing import Outgoing
 from antiphon.cli.conversation.prompt_screen import Below
@@ -121,10 +122,12 @@ class WindowTalk(Talk):
         on_change: Callable[[], None],
         on_open: Callable[[], None],
         on_leave: Callable[[], None],
+        on_help: Callable[[], None],
     ) -> None:
         self._on_change = on_change
         self._on_open = on_open
         self._on_leave = on_leave
+        self._on_help = on_help
         self._finishing: set[asyncio.Task[None]] = set()
         self.window = MessageWindow()
         super().__init__(client, options, files=files, make_screen=make_screen, history=history)
@@ -185,6 +188,12 @@ class WindowTalk(Talk):
         finally:
             for task in {self._following, *self._finishing, *self._tasks}:
                 task.cancel()
+
+    def on_line(self, text: str) -> bool:
+        if self._editing is None and read_line(text).name == "help":
+            self._on_help()  # other keys than those of `antiphon chat`
+            return True
+        return super().on_line(text)
 
     def leave(self) -> None:
         self._on_leave()
