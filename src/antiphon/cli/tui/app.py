@@ -46,6 +46,7 @@ TEXTS_MAX = 200
 class AntiphonTui(App[str]):
     """`servers` are made by the caller before `run_async`. The result is the id of the chat that was open."""
 
+    TITLE = "Antiphon"
     CSS_PATH = "style.tcss"
     ENABLE_COMMAND_PALETTE = True
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]
@@ -58,6 +59,7 @@ class AntiphonTui(App[str]):
         Binding("ctrl+t", "thoughts", "Thoughts"),
         Binding("ctrl+g", "servers", "Servers"),
         Binding("f1", "help", "Help"),
+        Binding("ctrl+p", "command_palette", "Commands", priority=True),
         Binding("ctrl+q", "leave", "Quit", priority=True),
         Binding("pageup", "scroll_chat(-1)", show=False),
         Binding("pagedown", "scroll_chat(1)", show=False),
@@ -102,7 +104,7 @@ class AntiphonTui(App[str]):
                 yield Input(placeholder="Search chats", id="search", compact=True)
                 yield ChatList(id="list")
             yield ChatPane(self._history, id="main")
-        yield Footer(compact=True)
+        yield Footer(compact=True, show_command_palette=False)
 
     async def on_mount(self) -> None:
         for theme in THEMES.values():

@@ -29,13 +29,14 @@ class ChatEntries:
         if state != self._made_for:
             is_running = view.status == "running"
             messages = window.messages(view)
-            self._made = message_entries(messages, waiting=waiting, is_running=is_running)
+            self._made = message_entries(messages, waiting=waiting, is_running=is_running, thoughts=window.thoughts)
             self._made_for = state
         entries = _with_notes(self._made, notes)
         if window.is_full:
             entries = [Entry("full", EntryKind.NOTE, FULL), *entries]
         thoughts = transcript.thoughts
         thinking = f"Thinking {seconds_text(thoughts.seconds)}" if thoughts.is_thinking else ""
+        thinking = thinking or window.thought
         entries = [*entries, *draft_entries(view.draft.name, view.draft.content(), thinking=thinking)]
         entries += _failure(transcript)
         return entries or [Entry("empty", EntryKind.NOTE, EMPTY)]

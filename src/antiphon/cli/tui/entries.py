@@ -7,7 +7,7 @@ growing answer changes only its last entry.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -62,10 +62,14 @@ class Call(NamedTuple):
 
 
 def message_entries(
-    messages: Iterable[dict[str, Any]], *, waiting: Iterable[str] = (), is_running: bool = False
+    messages: Iterable[dict[str, Any]],
+    *,
+    waiting: Iterable[str] = (),
+    is_running: bool = False,
+    thoughts: Mapping[int, str] | None = None,
 ) -> list[Entry]:
     """The entries of messages in their order. `waiting`: the ids of the calls that wait for a person; `is_running`:
-    other calls without a result are running."""
+    other calls without a result are running; `thoughts`: the lines of thoughts by message id."""
     entries: list[Entry] = []
     calls: dict[str, Call] = {}
     waits = set(waiting)
@@ -75,8 +79,7 @@ def message_entries(
             entries.append(Entry(f"{message['id']}", EntryKind.USER, content_text(content)))
         elif message["role"] == "assistant":
             _settle(entries, calls, "no result")
-            for entry in _answer_entries(message, content):
-                entries.append(entry)
+            entries += _answer_entries(message, content, (thoughts or {}).get(message["id"], "Thought"))
             for part in content:
                 if part.get("type") == "tool-call":
                     calls[part["tool_call_id"]] = Call(part, at, len(entries))
@@ -104,15 +107,15 @@ def text_entries(key: str, text: str) -> Iterator[Entry]:
 
 
 def draft_entries(name: int, parts: Sequence[Part], *, thinking: str = "") -> list[Entry]:
-    """The entries of an unfinished answer. `thinking`: the line of thoughts that go on, such as `Thinking 3 s`."""
+    """The entries of an unfinished answer. `thinking`: the line of its last thoughts, such as `Thinking 3 s`."""
     entries: list[Entry] = []
+    last_thought = max((number for number, part in enumerate(parts) if isinstance(part, Reasoning)), default=-1)
     for number, part in enumerate(parts):
         key = f"draft {name}.{number}"
         if isinstance(part, Text):
             entries += text_entries(key, clean_text(part.text))
         elif isinstance(part, Reasoning):
-            is_last = number == len(parts) - 1
-            head = thinking if is_last and thinking else "Thought"
+            head = thinking if number == last_thought and thinking else "Thought"
             entries.append(Entry(key, EntryKind.THOUGHT, clean_text(part.text).strip(), head))
         elif isinstance(part, ToolCall):
             joined = bool(entries) and entries[-1].kind is EntryKind.TOOL
@@ -135,14 +138,14 @@ def _cut(key: str, text: str, *, is_first: bool) -> Iterator[Entry]:
         begin = end
 
 
-def _answer_entries(message: dict[str, Any], content: list[dict[str, Any]]) -> Iterator[Entry]:
+def _answer_entries(message: dict[str, Any], content: list[dict[str, Any]], thought: str) -> Iterator[Entry]:
     """The parts of an answer without its calls, in their order."""
     for number, part in enumerate(content):
         key, kind = f"{message['id']}.{number}", part.get("type")
         if kind == "text":
             yield from text_entries(key, clean_text(part["text"]))
         elif kind == "reasoning" and part.get("text", "").strip():
-            yield Entry(key, EntryKind.THOUGHT, clean_text(part["text"]).strip(), "Thought")
+            yield Entry(key, EntryKind.THOUGHT, clean_text(part["text"]).strip(), thought)
         elif kind == "data":
             yield Entry(key, EntryKind.ANSWER, f"```json\n{part_text(part)}\n```")
         elif kind not in ("tool-call", "reasoning"):

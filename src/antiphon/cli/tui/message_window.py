@@ -11,6 +11,8 @@ PAGE = 100
 """Messages per request."""
 MESSAGES_MAX = 20_000
 """Maximum number of messages in memory. Earlier ones are not shown; the export has them."""
+THOUGHTS_MAX = 1_000
+"""Maximum number of messages whose duration of thinking is kept."""
 FOLLOWED_MAX = 2_000
 """Maximum number of messages that the stream has brought and that are kept while the end is shown."""
 
@@ -23,6 +25,10 @@ class MessageWindow:
         self._has_earlier: bool | None = None
         """Whether there are messages before the loaded ones; None: as the view says."""
         self.is_loading = False
+        self.thought = ""
+        """The line of the thoughts of the answer that is being written, such as `Thought for 4 s`."""
+        self.thoughts: dict[int, str] = {}
+        """Those of the last messages by their ids, as far as they were seen."""
         self.changes = 0
         """Counts the changes of what is not in the view."""
 
@@ -38,6 +44,14 @@ class MessageWindow:
     def is_full(self) -> bool:
         """Whether earlier messages are left out because too many are in memory."""
         return len(self._earlier) >= MESSAGES_MAX - FOLLOWED_MAX
+
+    def on_message(self, message: dict[str, Any]) -> None:
+        """A message was appended: the thoughts before it are its own."""
+        if message["role"] == "assistant" and self.thought:
+            self.thoughts[message["id"]] = self.thought
+            while len(self.thoughts) > THOUGHTS_MAX:
+                self.thoughts.pop(next(iter(self.thoughts)))
+        self.thought = ""
 
     def bound(self, view: View) -> None:
         """Forget the first messages of a very long session; they are read again when a person scrolls to them."""

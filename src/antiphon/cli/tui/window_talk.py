@@ -223,6 +223,9 @@ class WindowTalk(Talk):
 
     def _on_pieces(self, pieces: list[Piece]) -> None:
         self.window.bound(self.chat.transcript.view)
+        for piece in pieces:
+            if piece.kind is Kind.NOTE and piece.text.startswith("Thought"):
+                self.window.thought = piece.text
         self._on_change()
 
     def _on_fact(self, event: FactEvent | Resync) -> None:
@@ -231,6 +234,8 @@ class WindowTalk(Talk):
             self.window.on_resync(view)
         elif event.type == "history_truncated":
             self.window.truncate(event.data["from_message_id"])
+        elif event.type == "message_appended":
+            self.window.on_message(event.data["message"])
         if view.messages:
             self.screen.print_after(view.messages[-1]["id"])
         super()._on_fact(event)
