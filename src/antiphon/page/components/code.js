@@ -1,0 +1,49 @@
+// A code block: its language, copy, and the code; long code is in chunks, of which only those near the viewport are
+// rendered.
+
+import { useMemo } from '../vendor/preact-hooks.js';
+import { highlighted, highlighter, languageOf } from '../markdown.js';
+import { CopyButton } from './copy.js';
+import { Far } from './far.js';
+import { html } from './html.js';
+
+const LINE_PX = 20;
+const CHUNKS_NEAR_MAX = 3;
+
+// Growing code is plain text: highlighting the whole code in each frame would be slow.
+export function Code({ section, isOpen, isFar }) {
+  const { chunks, info } = section;
+  const language = languageOf(info);
+  const text = () => chunks.join('').replace(/\n$/, '');
+  const isLong = chunks.length > CHUNKS_NEAR_MAX;
+  return html`<div class="code" data-testid="code">
+    <div class="code-head">
+      <span>${headWords(language)}</span>
+      <${CopyButton} text=${text} words />
+    </div>
+    <div class="code-text" tabindex="0" role="region" aria-label=${`Code${language ? ` in ${language}` : ''}`}>
+      ${isLong ? chunks.map((chunk, index) => html`<${Chunk} key=${index} text=${chunk} isFar=${index < chunks.length - 1} />`) : html`<${Whole} text=${text()} language=${language} isOpen=${isOpen} isFar=${isFar} />`}
+    </div>
+  </div>`;
+}
+
+/** What is said of a code's language. A diagram is shown as its source: drawing it would need a library of megabytes. */
+export const headWords = (language) => (language === 'mermaid' ? 'mermaid: the source of a diagram' : language || 'text');
+
+const heightOf = (text) => (text.split('\n').length + 1) * LINE_PX;
+
+function Whole({ text, language, isOpen, isFar }) {
+  const body = () => html`<${Colored} text=${text} language=${language} isOpen=${isOpen} />`;
+  return html`<${Far} isFar=${isFar} height_px=${heightOf(text)} body=${body} />`;
+}
+
+function Colored({ text, language, isOpen }) {
+  const colored = useMemo(() => !isOpen && highlighted(text, language), [text, language, isOpen, highlighter.value]);
+  const inner = isOpen
+    ? html`<code class="hljs" key="plain">${text}</code>`
+    : html`<code class="hljs" key="done" dangerouslySetInnerHTML=${{ __html: colored }} />`;
+  return html`<pre>${inner}</pre>`;
+}
+
+const Chunk = ({ text, isFar }) =>
+  html`<${Far} isFar=${isFar} height_px=${heightOf(text)} body=${() => html`<pre><code class="hljs">${text}</code></pre>`} />`;
