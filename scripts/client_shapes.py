@@ -20,11 +20,22 @@ from typing import Any, Union
 import msgspec
 
 from antiphon.api.http.operations import OPERATIONS
-from antiphon.api.http.shapes import access, chats, configuration, files, inbox, instances, mcp_servers, system, usage
+from antiphon.api.http.shapes import (
+    access,
+    chats,
+    configuration,
+    files,
+    inbox,
+    instances,
+    mcp_servers,
+    shares,
+    system,
+    usage,
+)
 from antiphon.chats.client_tools import ClientTool
 from antiphon.core import parts
 from antiphon.core.facts import CallDropped
-from antiphon.core.model import WhenBusy
+from antiphon.core.model import ForkedFrom, WhenBusy
 from antiphon.wire import notify
 
 FILE = Path(__file__).parents[1] / "src" / "antiphon" / "client" / "shapes.py"
@@ -98,6 +109,14 @@ SHAPES: dict[str, Shape] = {
         "The result of a send: `message` if it is in the history, `queued_message` if it was queued.",
     ),
     "State": Shape((chats.StateAnswer,), "The agent's own JSON document of a chat. `seq` 0: it has stored none."),
+    "Version": Shape(
+        (chats.VersionAnswer,),
+        "What an edit or a retry replaced: the messages from `from_message_id` on, after `after_message_id`.",
+    ),
+    "VersionList": Shape((chats.VersionsAnswer,), "What edits and retries have replaced in a chat."),
+    "NewShare": Shape((shares.NewShareAnswer,), "A new link to a chat. Its `secret` is returned only once."),
+    "Share": Shape((shares.ShareAnswer,), "A link to a chat, without its secret."),
+    "ShareList": Shape((shares.SharesAnswer,), "The links to a chat."),
     "Edited": Shape((chats.SentAnswer,), "The message that replaced the edited one."),
     "Seq": Shape((chats.SeqAnswer,), "The seq of the new fact; if nothing changed, of the chat's last fact."),
     "Retried": Shape((chats.RetryAnswer,), "The turn that was restarted."),
@@ -119,6 +138,14 @@ SHAPES: dict[str, Shape] = {
     "ProviderList": Shape((configuration.ProvidersAnswer,), "All providers."),
     "ModelConfig": Shape((configuration.ModelConfigAnswer,), "A name for a model with its parameters."),
     "ModelConfigList": Shape((configuration.ModelConfigsAnswer,), "All model configurations."),
+    "Model": Shape(
+        (configuration.ModelAnswer,), "A model that a chat may name. `model` is what its name stands for."
+    ),
+    "ModelList": Shape((configuration.ModelsAnswer,), "The models that a chat may name."),
+    "ProviderError": Shape((configuration.ProviderErrorAnswer,), "Why a provider cannot be used, in a sentence."),
+    "ProviderCheck": Shape(
+        (configuration.ProviderCheckAnswer,), "Whether a provider can be used, and the names of the models it offers."
+    ),
     "Prompt": Shape(
         (configuration.PromptAnswer,),
         "The owner's system prompt, for every model call in the owner's chats; \"\": none.",
@@ -159,10 +186,15 @@ SHAPES: dict[str, Shape] = {
 }
 
 NAMES = {source: name for name, shape in reversed(SHAPES.items()) for source in shape.sources}
-OTHERS = {parts.Usage: "dict[str, int]", CallDropped: "dict[str, str]", inbox.NotificationAnswer: "Notification"}
+OTHERS = {
+    parts.Usage: "dict[str, int]",
+    ForkedFrom: "dict[str, Any]",
+    CallDropped: "dict[str, str]",
+    inbox.NotificationAnswer: "Notification",
+}
 NEVER_NULL = {"labels", "targets", "actions", "usage"}
 """Fields that may be null by their type; this server omits them or sends an empty value instead."""
-NOT_IN_CLIENTS = {access.SessionAnswer, system.ReadyAnswer, instances.OkAnswer}
+NOT_IN_CLIENTS = {access.SessionAnswer, system.ReadyAnswer, instances.OkAnswer, shares.SharedAnswer}
 """The types of responses that no method of a client returns."""
 
 

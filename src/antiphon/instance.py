@@ -37,7 +37,7 @@ from antiphon.local.lock import LockFile
 from antiphon.models.configs import Configs
 from antiphon.models.outbound import Outbound
 from antiphon.models.registry import Models
-from antiphon.models.secret_box import SecretBox
+from antiphon.models.secret_box import secrets_of
 from antiphon.observe.health import Health
 from antiphon.observe.metrics import METRICS
 from antiphon.observe.stall_watch import BEAT_S, StallWatch
@@ -92,7 +92,7 @@ class Instance:
         self._asks_models = isinstance(agent, Agent) and isinstance(agent.model, str)
         self._named_model = (agent.model if self._asks_models else "") or options.model
         self.configs = self._make_configs()
-        self._models = Models(os.environ, options.limits, configs=self.configs)
+        self.models = Models(os.environ, options.limits, configs=self.configs)
         self.watched = WatchedChats()
         self.drafts = LiveDrafts()
         members = self._make_members(shared_store) if shared_store else None
@@ -157,11 +157,11 @@ class Instance:
     async def check_model(self, name: str) -> None:
         """Raises `Invalid` for the name of a model that cannot exist, where the agent asks models by name."""
         if self._asks_models:
-            await self._models.check_name(name)
+            await self.models.check_name(name)
 
     async def model(self, name: str) -> Model:
         """The model of that name."""
-        return await self._models.get(name or self.default_model())
+        return await self.models.get(name or self.default_model())
 
     def default_model(self) -> str:
         """The model where a chat names none: the agent's or the operator's, else the configured default."""
@@ -192,22 +192,20 @@ class Instance:
     # --- its parts
 
     def _make_configs(self) -> Configs:
-        options = self.options
         return Configs(
             store=self.store,
             bus=self.bus,
             ids=self.ids,
-            secrets=SecretBox.make(options.secret_key_file, os.environ, options.secrets_dir),
-            outbound=Outbound.make(options.allow_outbound),
-            timing=options.timing.config,
+            secrets=secrets_of(self.options, os.environ),
+            outbound=Outbound.make(self.options.allow_outbound),
+            timing=self.options.timing.config,
         )
 
     def _make_mcp(self) -> McpServers:
-        options = self.options
         return McpServers(
-            options.mcp,
-            outbound=Outbound.make(options.allow_outbound),
-            tool_s=options.limits.tool_s,
+            self.options.mcp,
+            outbound=Outbound.make(self.options.allow_outbound),
+            tool_s=self.options.limits.tool_s,
             random=random.Random(self.ids.uuid()),
         )
 
@@ -396,5 +394,5 @@ class Instance:
             await self.cluster.aclose()
         for close in (self.configs.close, self.active_chat.close):
             close()
-        await self._models.aclose()
+        await self.models.aclose()
         await self.store.aclose()

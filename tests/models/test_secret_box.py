@@ -11,6 +11,7 @@ from antiphon.bus.memory import MemoryBus
 from antiphon.errors import Invalid
 from antiphon.models.configs import Configs
 from antiphon.models.secret_box import SecretBox, SecretMissing, make_key
+from antiphon.models.user_key import UserKeyFile
 from antiphon.ports import Store
 from antiphon.testing.ids import SeededIds
 
@@ -57,6 +58,26 @@ async def test_without_a_key_a_secret_is_refused_with_advice(store: Store) -> No
         await configs.create_provider(name="acme", kind="openai", secret=CANARY)
     assert CANARY not in str(refused.value)
     assert (await configs.create_provider(name="acme", kind="openai", secret="env:ACME")).secret == "env:ACME"
+
+
+async def test_without_a_key_one_is_created_for_the_user_apart_from_the_data(tmp_path: Path) -> None:
+    env = {"XDG_CONFIG_HOME": str(tmp_path / "config"), "HOME": "/nowhere"}
+    box, other = (SecretBox.make("", env, user_key=UserKeyFile.of(env)) for _ in range(2))
+    file = tmp_path / "config" / "antiphon" / "secret.key"
+    assert box.protect("env:ACME_KEY", "a") == "env:ACME_KEY"
+    assert not file.exists(), "a reference needs no key"
+    sealed = box.protect(CANARY, "a")
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert other.open(sealed, "a") == CANARY, "a process that started before the key was created"
+    assert other.open(other.protect(CANARY, "b"), "b") == CANARY
+    assert len(file.read_text().split()) == 1, "one key for all"
+    file.chmod(0o644)
+    with pytest.raises(Invalid, match="can be read by other users"):
+        SecretBox.make("", env, user_key=UserKeyFile.of(env)).protect(CANARY, "a")
+    nowhere = {"HOME": "/proc/nowhere"}
+    with pytest.raises(Invalid, match="cannot be written"):
+        SecretBox.make("", nowhere, user_key=UserKeyFile.of(nowhere)).protect(CANARY, "a")
+    assert UserKeyFile.of({}) is None
 
 
 def test_references_are_followed_only_within_the_directory_of_secrets(tmp_path: Path) -> None:

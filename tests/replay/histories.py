@@ -10,7 +10,7 @@ import msgspec
 from antiphon.core import commands as c
 from antiphon.core import facts as f
 from antiphon.core.chat import advance
-from antiphon.core.model import Chat, ErrorInfo, Needs, Parent, WhenBusy
+from antiphon.core.model import Chat, ErrorInfo, ForkedFrom, Needs, Parent, WhenBusy
 from antiphon.core.model_usage import ModelUsage, added, total_of
 from antiphon.core.parts import Role, Usage
 from antiphon.errors import Refused
@@ -319,6 +319,33 @@ def deleted() -> Scenario:
     return scenario
 
 
+def forked() -> Scenario:
+    """A fork with everything that it may take over."""
+    past = (
+        c.PastMessage(role=Role.USER, content=words("add"), model="openai:x"),
+        c.PastMessage(
+            role=Role.ASSISTANT,
+            content=words("one moment"),
+            calls=(f.CallOpened(tool_call_id="c1", tool_name="add"),),
+            model="openai:y",
+        ),
+        c.PastMessage(role=Role.TOOL, content=words("3"), resolves="c1"),
+        c.PastMessage(role=Role.ASSISTANT, content=words("It is th"), interrupted=True, outcome="length"),
+    )
+    create = c.CreateChat(
+        owner_id="owner-1",
+        title="A fork",
+        forked_from=ForkedFrom(chat_id="source", message_id=9),
+        history=past,
+        state=b'{"step":2}',
+        trace=TRACE,
+        via="http",
+    )
+    scenario = Scenario(create)
+    scenario.do(c.SendMessage(content=words("and now?"), by="owner-1"))
+    return scenario
+
+
 HISTORIES: dict[str, Callable[[], Scenario]] = {
     "everyday": everyday,
     "queue": queue,
@@ -330,4 +357,5 @@ HISTORIES: dict[str, Callable[[], Scenario]] = {
     "deleted": deleted,
     "usage": usage,
     "deleted_midway": deleted_midway,
+    "forked": forked,
 }

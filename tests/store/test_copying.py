@@ -14,7 +14,7 @@ from antiphon.core import commands as c
 from antiphon.core.model import Status
 from antiphon.errors import Invalid, Unavailable
 from antiphon.local.lock import DataDirectoryTaken, claim_data
-from antiphon.ports import Appended, ConfigRow, FlushedDelta, InstanceRecord, Notification, Store
+from antiphon.ports import Appended, ConfigRow, FlushedDelta, InstanceRecord, Notification, Share, Store
 from antiphon.store.copying import copy_store
 from antiphon.store.postgres.store import open_postgres_store
 from antiphon.store.sqlite.store import open_sqlite_store
@@ -47,6 +47,7 @@ async def fill(path: Path) -> None:
     await running.offer(replace(running.make(c.Rename(title="renamed")), notification=notification))
     await store.move_read_cursor("running", 2)
     await store.add_token(await store.create_owner("admin", is_admin=True), "t1", b"hash")
+    await store.add_share(Share(share_id="x1", chat_id="running", owner_id="o", created_at=0), b"share hash")
     await store.add_session("s1", "t1", b"session hash")
     await store.revoke_token("t1")
     await store.write_setting("name", "value")
@@ -65,7 +66,12 @@ LARGE = bytes(range(251)) * 4_000
 
 async def contents_of(store: Store) -> list[object]:
     """Everything that a client can read."""
-    found: list[object] = [await store.list_tokens(), await store.read_setting("name"), await store.iter_chat_ids()]
+    found: list[object] = [
+        await store.list_tokens(),
+        await store.list_shares("running"),
+        await store.read_setting("name"),
+        await store.iter_chat_ids(),
+    ]
     found += (await store.read_config("prompt"))[0]
     files = await store.list_files(after="", limit=ALL)
     found += [*files, *[await read_file_of(Case(store, FakeClock()), file.file_id) for file in files]]

@@ -21,7 +21,7 @@ CREATE OR REPLACE FUNCTION store_uptime_us() RETURNS BIGINT LANGUAGE sql VOLATIL
 
 EMPTY = """
 TRUNCATE owners, tokens, sessions, chats, facts, contents, messages, receipts, leases, flushed, settings, probe,
-  instances, config, notifications, read_cursors, files, file_uses, file_chunks, unfinished_files, usage_days,
+  instances, config, notifications, read_cursors, files, file_uses, file_chunks, unfinished_files, usage_days, shares,
   send_counts;
 UPDATE config_version SET version = 0;
 """

@@ -225,7 +225,7 @@ async def test_a_running_call_ends_at_its_provider_and_the_next_uses_the_new_add
         await instance.configs.change_provider(provider_id, base_url=other.base_url, secret="new")
         await answered(instance, model="acme:small")
         assert other.requests[0].headers["authorization"] == "Bearer new"
-        old = next(iter(instance._models._retired))
+        old = next(iter(instance.models._retired))
         assert old.is_open
         server.release()
         await first.wait_ended()
@@ -236,7 +236,7 @@ async def test_a_running_call_ends_at_its_provider_and_the_next_uses_the_new_add
 async def test_connections_to_what_is_gone_are_closed(server: FakeModelServer) -> None:
     async with configured(server) as instance:
         await answered(instance, model="acme:small")
-        (client,) = instance._models._clients.values()
+        (client,) = instance.models._clients.values()
         assert client.is_open
         await instance.configs.delete_provider(client.provider.provider_id)
         await wait_until(lambda: not client.is_open)
@@ -334,6 +334,6 @@ async def test_no_failure_contains_the_secret(server: FakeModelServer, caplog: p
             for _ in range(5):
                 message = await failure(instance, model="acme:small")
                 assert secret not in message
-        shown = repr((instance.configs.current, instance.options, instance._models.__dict__))
+        shown = repr((instance.configs.current, instance.options, instance.models.__dict__))
     assert KEY not in shown + caplog.text
     assert letters not in shown + caplog.text

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import msgspec
 from msgspec.structs import replace
@@ -25,11 +25,13 @@ from antiphon.chats.chat_fields import (
 )
 from antiphon.chats.client_tools import ClientTool, checked_tools
 from antiphon.chats.file_description import with_descriptions
+from antiphon.chats.forks import ForkedChats
 from antiphon.chats.imported import ImportedChats
 from antiphon.chats.open_call_answers import OpenCallAnswers
 from antiphon.chats.queued_messages import QueuedMessages
 from antiphon.chats.service import Service
 from antiphon.chats.settings import ChatSettings
+from antiphon.chats.shares import SharedChats
 from antiphon.core import commands as c
 from antiphon.core.depth import DEPTH_MAX, is_too_deep
 from antiphon.core.facts import Entry
@@ -39,7 +41,7 @@ from antiphon.core.values import Value
 from antiphon.errors import BudgetExhausted, Invalid, NotFound, TooLarge
 from antiphon.observe.traces import TRACES
 from antiphon.options import Limits
-from antiphon.ports import Done, Listed, Request, Store
+from antiphon.ports import Done, Listed, Request, Store, Version
 from antiphon.wire.codec import decode_content, encode_content
 from antiphon.wire.stream import OpenCall
 from antiphon.wire.user_content import user_parts
@@ -48,6 +50,9 @@ PAGE = 50
 """Number of items in a page of results if the caller names none."""
 PAGE_MAX = 1_000
 """Maximum number of messages in a page of results."""
+
+VERSIONS_MAX = 1_000
+"""Maximum number of replaced versions that are listed of a chat."""
 
 Content = str | Sequence[Part]
 CheckModel = Callable[[str], Awaitable[None]]
@@ -67,7 +72,7 @@ class Page(Value):
     open_calls: tuple[OpenCall, ...] = ()
 
 
-class OwnedChats(OpenCallAnswers, ChatSettings, QueuedMessages, ImportedChats):
+class OwnedChats(OpenCallAnswers, ChatSettings, QueuedMessages, ImportedChats, ForkedChats, SharedChats):
     """The commands and reads of one owner. Content is a string or parts; ids are strings and seqs."""
 
     def __init__(
@@ -267,7 +272,13 @@ class OwnedChats(OpenCallAnswers, ChatSettings, QueuedMessages, ImportedChats):
                 await self.delete(child.chat_id)
 
     async def page(
-        self, chat_id: str, *, after_id: int | None = None, before_id: int | None = None, limit: int = PAGE
+        self,
+        chat_id: str,
+        *,
+        after_id: int | None = None,
+        before_id: int | None = None,
+        limit: int = PAGE,
+        as_of: int | None = None,
     ) -> Page:
         """A page of the history, with the queued messages.
 
@@ -276,16 +287,33 @@ class OwnedChats(OpenCallAnswers, ChatSettings, QueuedMessages, ImportedChats):
             after_id: The page after this message; 0: from the beginning.
             before_id: The page before this message. With neither, the newest page.
             limit: Maximum number of messages.
+            as_of: The history as it was after the fact with this seq; None: as it is now.
         """
         chat = await self.get(chat_id)
         store = self._store
         limit = min(limit, PAGE_MAX)
-        messages, has_more = await store.read_messages(chat_id, after_id=after_id, before_id=before_id, limit=limit)
+        messages, has_more = await store.read_messages(
+            chat_id, after_id=after_id, before_id=before_id, limit=limit, as_of=as_of
+        )
         queue = (*chat.steering, *chat.queue)
         contents = await store.read_contents(chat_id, [item.content_seq for item in queue]) if queue else {}
         queued = tuple((item, contents.get(item.content_seq)) for item in queue)
         open_calls = await self.open_calls(chat_id, chat)
         return Page(messages=messages, queued=queued, has_more=has_more, open_calls=open_calls)
+
+    async def iter_messages(self, chat_id: str, *, page: int) -> AsyncIterator[Entry]:
+        """All visible messages, oldest first, read `page` at a time."""
+        after_id, has_more = 0, True
+        while has_more:
+            messages, has_more = await self._store.read_messages(chat_id, after_id=after_id, limit=page)
+            for entry in messages:
+                yield entry
+            after_id = messages[-1].seq if messages else after_id
+
+    async def versions(self, chat_id: str) -> tuple[Version, ...]:
+        """What edits and retries have replaced, oldest first: the newest `VERSIONS_MAX` of them."""
+        await self.get(chat_id)
+        return await self._store.read_versions(chat_id, limit=VERSIONS_MAX)
 
     def make_content(self, content: Content) -> bytes:
         """The canonical bytes of a message's content.

@@ -101,10 +101,42 @@ def delete_chat(chat_id: str) -> ApiRequest[None]:
 
 
 def messages(
-    chat_id: str, *, after_id: int | None, before_id: int | None, limit: int
+    chat_id: str, *, after_id: int | None, before_id: int | None, limit: int, as_of: int | None = None
 ) -> ApiRequest[shapes.MessagePage]:
-    query = _query(after_id=after_id, before_id=before_id, limit=limit)
+    query = _query(after_id=after_id, before_id=before_id, limit=limit, as_of=as_of)
     return ApiRequest(method="GET", path=path("chats", chat_id, "messages"), query=query)
+
+
+def versions(chat_id: str) -> ApiRequest[shapes.VersionList]:
+    return ApiRequest(method="GET", path=path("chats", chat_id, "versions"))
+
+
+def fork(
+    chat_id: str,
+    *,
+    message_id: int,
+    as_of: int | None,
+    id: str,  # noqa: A002 - the wire's own word
+    title: str,
+) -> ApiRequest[shapes.Chat]:
+    body = _body(message_id=message_id, as_of=as_of, id=id, title=title)
+    return ApiRequest(method="POST", path=path("chats", chat_id, "fork"), body=body, is_repeatable=True)
+
+
+def export(chat_id: str, kind: str) -> ApiRequest[None]:
+    return ApiRequest(method="GET", path=path("chats", chat_id, "export"), query=_query(format=kind))
+
+
+def create_share(chat_id: str) -> ApiRequest[shapes.NewShare]:
+    return ApiRequest(method="POST", path=path("chats", chat_id, "shares"))
+
+
+def shares(chat_id: str) -> ApiRequest[shapes.ShareList]:
+    return ApiRequest(method="GET", path=path("chats", chat_id, "shares"))
+
+
+def revoke_share(chat_id: str, share_id: str) -> ApiRequest[None]:
+    return ApiRequest(method="DELETE", path=path("chats", chat_id, "shares", share_id))
 
 
 def state(chat_id: str) -> ApiRequest[shapes.State]:
@@ -259,6 +291,14 @@ def instances() -> ApiRequest[shapes.InstanceList]:
 
 def providers() -> ApiRequest[shapes.ProviderList]:
     return ApiRequest(method="GET", path=path("providers"))
+
+
+def check_provider(provider_id: str) -> ApiRequest[shapes.ProviderCheck]:
+    return ApiRequest(method="POST", path=path("providers", provider_id, "check"))
+
+
+def models() -> ApiRequest[shapes.ModelList]:
+    return ApiRequest(method="GET", path=path("models"))
 
 
 def create_provider(**fields: Any) -> ApiRequest[shapes.Provider]:

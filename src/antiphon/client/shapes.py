@@ -61,6 +61,7 @@ class Chat(TypedDict):
     labels: dict[str, str]
     has_unread: bool
     parent_tool_call_id: NotRequired[str | None]
+    forked_from: NotRequired[dict[str, Any] | None]
     seq: int
     draft: int
     queue_length: int
@@ -89,6 +90,7 @@ class Message(TypedDict):
     via: NotRequired[str]
     content: NotRequired[list[dict[str, Any]]]
     usage: NotRequired[dict[str, int]]
+    model: NotRequired[str]
     interrupted: NotRequired[bool]
     outcome: NotRequired[str]
     dropped: NotRequired[list[dict[str, str]]]
@@ -130,6 +132,44 @@ class State(TypedDict):
 
     state: Any
     seq: int
+
+
+class Version(TypedDict):
+    """What an edit or a retry replaced: the messages from `from_message_id` on, after `after_message_id`."""
+
+    seq: int
+    at: str
+    from_message_id: int
+    after_message_id: int
+
+
+class VersionList(TypedDict):
+    """What edits and retries have replaced in a chat."""
+
+    versions: list[Version]
+
+
+class NewShare(TypedDict):
+    """A new link to a chat. Its `secret` is returned only once."""
+
+    id: str
+    chat_id: str
+    created_at: str
+    secret: str
+
+
+class Share(TypedDict):
+    """A link to a chat, without its secret."""
+
+    id: str
+    chat_id: str
+    created_at: str
+
+
+class ShareList(TypedDict):
+    """The links to a chat."""
+
+    shares: list[Share]
 
 
 class Edited(TypedDict):
@@ -235,6 +275,37 @@ class ModelConfigList(TypedDict):
     """All model configurations."""
 
     model_configs: list[ModelConfig]
+
+
+class Model(TypedDict):
+    """A model that a chat may name. `model` is what its name stands for."""
+
+    name: str
+    model: str
+    is_default: bool
+    is_demo: bool
+
+
+class ModelList(TypedDict):
+    """The models that a chat may name."""
+
+    default: str
+    models: list[Model]
+
+
+class ProviderError(TypedDict):
+    """Why a provider cannot be used, in a sentence."""
+
+    kind: str
+    message: str
+
+
+class ProviderCheck(TypedDict):
+    """Whether a provider can be used, and the names of the models it offers."""
+
+    ok: bool
+    models: list[str]
+    error: ProviderError | None
 
 
 class Prompt(TypedDict):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from antiphon.core.facts import ActionNeeded, CallDropped, CallOpened
-from antiphon.core.model import ErrorInfo, Needs, Parent, WhenBusy
+from antiphon.core.model import ErrorInfo, ForkedFrom, Needs, Parent, WhenBusy
 from antiphon.core.model_usage import ModelUsage
 from antiphon.core.parts import NO_USAGE, Role, Usage
 from antiphon.core.values import Value
@@ -36,11 +36,14 @@ class PastMessage(Value):
     calls: tuple[CallOpened, ...] = ()
     resolves: str = ""
     client_message_id: str = ""
+    model: str = ""
+    interrupted: bool = False
+    outcome: str = ""
 
 
 class CreateChat(Command):
-    """With `history` the chat begins with these messages; its last turn is in progress, unless `content` starts
-    one."""
+    """With `history` the chat begins with these messages; its last turn is in progress, unless `content` starts one
+    or the chat is a fork (`forked_from`). `state` is the JSON of the agent's state after the history."""
 
     owner_id: str
     content: bytes = b""
@@ -56,6 +59,8 @@ class CreateChat(Command):
     via: str = ""
     parent: Parent | None = None
     history: tuple[PastMessage, ...] = ()
+    forked_from: ForkedFrom | None = None
+    state: bytes = b""
 
 
 class SendMessage(Command):

@@ -58,6 +58,7 @@ def _created(fact: f.ChatCreated, recorded: f.Recorded) -> Chat:
         tools=fact.tools,
         mcp_server_ids=fact.mcp_server_ids,
         parent=fact.parent,
+        forked_from=fact.forked_from,
         created_at=recorded.at,
         updated_at=recorded.at,
     )

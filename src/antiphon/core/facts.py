@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from antiphon.core.model import ErrorInfo, Needs, Outcome, Parent, Status, WhenBusy
+from antiphon.core.model import ErrorInfo, ForkedFrom, Needs, Outcome, Parent, Status, WhenBusy
 from antiphon.core.model_usage import ModelUsage
 from antiphon.core.parts import NO_USAGE, Role, Usage
 from antiphon.core.values import Value
@@ -72,6 +72,8 @@ class ChatCreated(Fact):
     """The ids of the MCP servers that the chat uses; None: all configured ones."""
     parent: Parent | None = None
     """For a child chat: the chat whose turn started it."""
+    forked_from: ForkedFrom | None = None
+    """For a fork: the chat and the message at which it began. Its history follows as `message_appended`."""
 
 
 class MessageAppended(Fact):

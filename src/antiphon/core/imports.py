@@ -1,7 +1,7 @@
 """A history that a chat is created with: messages of another system, as the facts of turns.
 
 Each user message begins a turn, which the next one ends; several in a row are one turn. The last turn is in progress:
-a worker goes on with it.
+a worker goes on with it. In a fork it has ended.
 """
 
 from __future__ import annotations
@@ -42,6 +42,12 @@ def end_imported_turn(decision: Decision) -> None:
     decision.end_turn(Outcome.ANSWERED)
 
 
+def end_forked_turn(decision: Decision) -> None:
+    """A fork waits for a person: its last turn is answered, or was not when it was forked."""
+    _check_no_calls(decision, FIELD)
+    decision.end_turn(Outcome.ANSWERED if decision.chat.answer_id else Outcome.INTERRUPTED)
+
+
 def _user_message(decision: Decision, command: c.CreateChat, past: c.PastMessage, field: str) -> None:
     _check_no_calls(decision, field)
     chat = decision.chat
@@ -53,6 +59,7 @@ def _user_message(decision: Decision, command: c.CreateChat, past: c.PastMessage
     decision.append_user_message(
         past.content,
         client_message_id=past.client_message_id,
+        model=past.model,
         by=command.owner_id,
         trace=command.trace,
         via=command.via,
@@ -69,6 +76,9 @@ def _add(decision: Decision, past: c.PastMessage, *, by: str = "", via: str = ""
             calls=past.calls,
             client_message_id=past.client_message_id,
             created_by=by,
+            model=past.model,
+            interrupted=past.interrupted,
+            outcome=past.outcome,
             via=via,
         )
     )

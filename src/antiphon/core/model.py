@@ -122,6 +122,13 @@ FIRST_TURN_ID = 2
 """The turn of a chat that is created with a message: it is the second fact. A parent starts its child with it."""
 
 
+class ForkedFrom(Value):
+    """Where a fork began: the chat, and the last message that it took over from it."""
+
+    chat_id: str
+    message_id: int
+
+
 class Parent(Value):
     """Where a child chat belongs: the chat and the tool call that started it, the chat at the top, and how many chats
     are above it (a child of a chat without a parent has 1). `answer_id` is the first message of the parent's answer:
@@ -168,6 +175,7 @@ class Chat(Value):
     queue: tuple[Queued, ...] = ()
     # about the chat
     parent: Parent | None = None
+    forked_from: ForkedFrom | None = None
     """For a child chat: the chat whose turn started it."""
     is_taken_over: bool = False
     """A person has run the turn again that the parent started."""

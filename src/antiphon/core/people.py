@@ -5,7 +5,7 @@ from __future__ import annotations
 from antiphon.core import commands as c
 from antiphon.core import facts as f
 from antiphon.core.decision import Decision, content_of_error
-from antiphon.core.imports import end_imported_turn, import_history
+from antiphon.core.imports import end_forked_turn, end_imported_turn, import_history
 from antiphon.core.model import Call, CallState, Needs, Outcome, Queued, Status, WhenBusy
 from antiphon.core.parts import Role
 from antiphon.errors import AlreadyDelivered, Busy, Invalid, NotAllowedNow, NotFound, TooLarge, TooMany
@@ -23,10 +23,15 @@ def create_chat(decision: Decision, command: c.CreateChat) -> None:
             tools=command.tools,
             mcp_server_ids=command.mcp_server_ids,
             parent=command.parent,
+            forked_from=command.forked_from,
         )
     )
     if command.history:
         import_history(decision, command)
+    if command.state:
+        decision.add(f.StateChanged(content=command.state, content_size=len(command.state)))
+    if command.forked_from is not None and decision.chat.turn_id:
+        end_forked_turn(decision)
     if command.content:
         if decision.chat.turn_id:
             end_imported_turn(decision)

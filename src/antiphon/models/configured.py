@@ -11,6 +11,7 @@ from typing import Any, cast
 import msgspec
 
 from antiphon.models.apis import APIS
+from antiphon.models.http_model import HttpModel
 from antiphon.models.outbound import Outbound
 from antiphon.models.providers import Provider
 from antiphon.models.transport import Transport
@@ -53,6 +54,12 @@ class ProviderClient:
         finally:
             self._calls -= 1
             await self._close_if_unused()
+
+    async def list_models(self) -> tuple[str, ...]:
+        """The names of the models that the provider offers. Raises `AttemptFailed`."""
+        async with self.model("") as model:
+            assert isinstance(model, HttpModel), "the models of a provider with an address are called over HTTP"
+            return await model.list_models()
 
     async def retire(self) -> None:
         """Close once the calls under way have ended."""

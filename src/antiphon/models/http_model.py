@@ -20,6 +20,7 @@ from antiphon.models.connecting import ConnectFailed, Connector, Origin
 from antiphon.models.continuation import Continuation
 from antiphon.models.failures import Failures
 from antiphon.models.history import with_data_as_text
+from antiphon.models.model_list import read_model_list
 from antiphon.models.response import Response, ResponseBroken
 from antiphon.models.transport import Transport
 from antiphon.ports import ModelEvent, ModelRequest
@@ -183,6 +184,12 @@ class HttpModel(ABC):
             raise failures.make("server", str(error), retryable=False) from None
         finally:
             response.close()
+
+    async def list_models(self) -> tuple[str, ...]:
+        """The names of the models that the server offers. Raises `AttemptFailed` if it does not list them."""
+        failures = Failures(self.provider, secrets=(self._api_key,))
+        self._check_headers(failures)
+        return await read_model_list(self._transport, self._headers, failures)
 
     async def aclose(self) -> None:
         if self._is_own_transport:

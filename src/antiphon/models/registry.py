@@ -67,6 +67,20 @@ class Models:
         if config is None and name != REHEARSAL:
             raise Invalid("model", f"there is no model {name[:80]!r}; what exists: {EXISTING}.")
 
+    async def list_of_provider(self, provider_id: str) -> tuple[str, ...]:
+        """The names of the models that a configured provider offers, from the provider itself.
+
+        Raises:
+            NotFound: There is no such provider.
+            Invalid: It cannot be called: its secret is missing, or its address is not allowed.
+            AttemptFailed: It does not answer, or refuses the secret.
+        """
+        assert self._configs is not None
+        provider = (await self._configs.fresh()).provider(provider_id)
+        if provider.kind is ProviderKind.REHEARSAL:
+            return ()
+        return await (await self._client_of(provider)).list_models()
+
     async def _of_provider(self, name: str, configuration: Configuration) -> Model:
         provider_name, _, model_name = name.partition(":")
         provider = configuration.named_provider(provider_name) if model_name else None

@@ -2,13 +2,15 @@
 
 A reference is `env:NAME` or `file:PATH`, and is resolved on the machine that makes the call. Any other secret is
 encrypted (sealed, AES-256-GCM) with its provider and address as associated data: in another provider's row, or with
-another address, it cannot be opened. Without a key, secrets are refused.
+another address, it cannot be opened. Without a key, one is created in the user's folder of configuration
+(`user_key.py`) if the data is on this machine alone; else secrets are refused.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import hashlib
 import os
 import re
@@ -18,6 +20,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from antiphon.errors import Invalid
+from antiphon.models.user_key import UserKeyFile
+from antiphon.options import Options
 
 KEY_VARIABLE = "ANTIPHON_SECRET_KEY"
 KEY_BYTES = 32
@@ -39,6 +43,12 @@ class SecretMissing(Exception):
     """The secret is not available here. The text contains neither the secret nor its location."""
 
 
+def secrets_of(options: Options, env: Mapping[str, str]) -> SecretBox:
+    """The secrets of an instance. Replicas on a shared store need the same key, so none is created there."""
+    user_key = None if options.store else UserKeyFile.of(env)
+    return SecretBox.make(options.secret_key_file, env, options.secrets_dir, user_key)
+
+
 def make_key() -> str:
     """A new key, in the form for a file or a variable."""
     return base64.urlsafe_b64encode(secrets.token_bytes(KEY_BYTES)).decode()
@@ -49,16 +59,24 @@ class SecretBox:
     key opens."""
 
     def __init__(
-        self, keys: Sequence[bytes] = (), *, env: Mapping[str, str] | None = None, secrets_dir: str = ""
+        self,
+        keys: Sequence[bytes] = (),
+        *,
+        env: Mapping[str, str] | None = None,
+        secrets_dir: str = "",
+        user_key: UserKeyFile | None = None,
     ) -> None:
         self._keys = {_key_id(key): key for key in keys}
+        self._user_key = user_key
         self._env = env or {}
         self._dir = Path(secrets_dir or SECRETS_DIR)
 
     @staticmethod
-    def make(key_file: str, env: Mapping[str, str], secrets_dir: str = "") -> SecretBox:
-        """A box with the keys of the file, else of the environment: one per line, the newest first. Raises
-        `Invalid`."""
+    def make(
+        key_file: str, env: Mapping[str, str], secrets_dir: str = "", user_key: UserKeyFile | None = None
+    ) -> SecretBox:
+        """A box with the keys of the file, else of the environment: one per line, the newest first. With neither, it
+        uses `user_key`. Raises `Invalid`."""
         text, source = env.get(KEY_VARIABLE, ""), KEY_VARIABLE
         if key_file:
             source = "--secret-key-file"
@@ -72,7 +90,7 @@ class SecretBox:
         keys = [_read_key(line, source) for line in re.split(r"[\s,]+", text) if line]
         if key_file and not keys:
             raise Invalid(source, f"{key_file} holds no key: make one with `antiphon config keygen FILE`")
-        return SecretBox(keys, env=env, secrets_dir=secrets_dir)
+        return SecretBox(keys, env=env, secrets_dir=secrets_dir, user_key=user_key)
 
     def protect(self, secret: str, bound_to: str) -> str:
         """The stored form of a secret or a reference. Raises `Invalid`."""
@@ -86,7 +104,7 @@ class SecretBox:
             return secret
         _check_secret(secret)
         if not self._keys:
-            raise Invalid("secret", _NO_KEY)
+            self._create_user_key()
         return self._seal(secret, bound_to)
 
     def open(self, stored: str, bound_to: str) -> str:
@@ -109,6 +127,28 @@ class SecretBox:
             raise SecretMissing("its secret is invalid: it must be one line of printable ASCII") from error
         return secret
 
+    def _create_user_key(self) -> None:
+        if self._user_key is None:
+            raise Invalid("secret", _NO_KEY)
+        try:
+            self._add_keys(self._user_key.read() or self._user_key.create(make_key()))
+        except OSError as error:
+            raise Invalid("secret", f"{self._user_key.path} cannot be written; {_NO_KEY}") from error
+        if not self._keys:
+            raise Invalid("secret", f"{self._user_key.path} can be read by other users, or holds no key; {_NO_KEY}")
+
+    def _add_keys(self, text: str) -> None:
+        for line in text.split():
+            key = _read_key(line, "secret")
+            self._keys[_key_id(key)] = key
+
+    def _key(self, key_id: str) -> bytes | None:
+        """A key by its id; that of the user may have been created since by another process."""
+        if key_id not in self._keys and self._user_key is not None:
+            with contextlib.suppress(Invalid):
+                self._add_keys(self._user_key.read())
+        return self._keys.get(key_id)
+
     def _seal(self, secret: str, bound_to: str) -> str:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # slow to import
 
@@ -122,7 +162,7 @@ class SecretBox:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
         key_id, _, body = text.partition(":")
-        key = self._keys.get(key_id)
+        key = self._key(key_id)
         if key is None:
             raise SecretMissing(f"its secret was sealed with key {key_id}, which this instance was not given")
         try:

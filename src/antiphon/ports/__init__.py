@@ -22,6 +22,7 @@ from antiphon.ports.chat_store import Listed as Listed
 from antiphon.ports.chat_store import Mark as Mark
 from antiphon.ports.chat_store import OutcomeUnknown as OutcomeUnknown
 from antiphon.ports.chat_store import Receipt as Receipt
+from antiphon.ports.chat_store import Version as Version
 from antiphon.ports.chats import Chats as Chats
 from antiphon.ports.chats import Done as Done
 from antiphon.ports.chats import Request as Request
@@ -51,6 +52,8 @@ from antiphon.ports.models import ModelEvent as ModelEvent
 from antiphon.ports.models import ModelRequest as ModelRequest
 from antiphon.ports.models import OutputFormat as OutputFormat
 from antiphon.ports.models import ToolSpec as ToolSpec
+from antiphon.ports.shares import Share as Share
+from antiphon.ports.shares import ShareStore as ShareStore
 from antiphon.ports.store import Store as Store
 from antiphon.ports.usage import COUNT_MAX as COUNT_MAX
 from antiphon.ports.usage import USAGE_DAYS_KEPT as USAGE_DAYS_KEPT

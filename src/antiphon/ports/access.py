@@ -10,7 +10,8 @@ from antiphon.core.values import Value
 
 class Token(Value):
     """A bearer token without its secret. `token_id` is public; `is_admin` is a property of its owner. Times are in
-    microseconds, store time; `revoked_at` is 0 unless it was revoked."""
+    microseconds, store time; `revoked_at` is 0 unless it was revoked. `chat_id` is set for a link to a chat: the only
+    chat that it reads."""
 
     token_id: str
     owner_id: str
@@ -18,6 +19,7 @@ class Token(Value):
     is_admin: bool
     created_at: int
     revoked_at: int = 0
+    chat_id: str = ""
 
 
 class Session(Value):

@@ -87,6 +87,16 @@ class Listed(Value):
     chat: Chat
 
 
+class Version(Value):
+    """What an edit or a retry replaced: the messages from `from_message_id` on, hidden by the fact `seq` at the time
+    `at` (microseconds). `after_message_id` is the message before them (0: none)."""
+
+    seq: int
+    at: int
+    from_message_id: int
+    after_message_id: int
+
+
 class Mark(Value):
     """The position of a poll for changes, in a counter of the store. `after` is where the last page ended within one
     poll."""
@@ -151,6 +161,7 @@ class ChatStore(Protocol):
         before_id: int | None = None,
         limit: int,
         bytes_max: int = PAGE_BYTES_MAX,
+        as_of: int | None = None,
     ) -> tuple[tuple[Entry, ...], bool]:
         """A page of visible messages in ascending order.
 
@@ -160,10 +171,16 @@ class ChatStore(Protocol):
             before_id: The page before this message. With neither, the newest page.
             limit: Maximum number of messages.
             bytes_max: Maximum content in bytes; the message that reaches it is the last one.
+            as_of: The messages that were visible after the fact with this seq, with the content of those that are
+                hidden now; None: now.
 
         Returns:
             The messages, and whether there are more in that direction.
         """
+        ...
+
+    async def read_versions(self, chat_id: str, *, limit: int) -> tuple[Version, ...]:
+        """What edits and retries have replaced in a chat: the newest of them up to `limit`, oldest first."""
         ...
 
     async def read_contents(self, chat_id: str, seqs: Sequence[int]) -> dict[int, bytes]:

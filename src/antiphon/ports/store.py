@@ -11,10 +11,13 @@ from antiphon.ports.configuration import ConfigurationStore
 from antiphon.ports.files import FileStore
 from antiphon.ports.inbox import InboxStore
 from antiphon.ports.leases import LeaseStore
+from antiphon.ports.shares import ShareStore
 from antiphon.ports.usage import UsageStore
 
 
-class Store(ChatStore, LeaseStore, AccessStore, InboxStore, ConfigurationStore, FileStore, UsageStore, Protocol):
+class Store(
+    ChatStore, LeaseStore, AccessStore, InboxStore, ConfigurationStore, FileStore, UsageStore, ShareStore, Protocol
+):
     """A store. `antiphon.testing.store_suite` tests every implementation."""
 
     @property

@@ -22,8 +22,10 @@ from antiphon.ports import (
     Notification,
     SendCount,
     Session,
+    Share,
     StoredFile,
     Token,
+    Version,
 )
 from antiphon.wire.log import content_seq, decode_chat, decode_fact, encode_chat, encode_fact
 
@@ -74,6 +76,14 @@ def entry_of(row: Sequence[Any]) -> Entry:
         more=bool(more),
         content=content,
         hidden_by=hidden_by,
+    )
+
+
+def versions_of(rows: Sequence[Any]) -> tuple[Version, ...]:
+    """From rows of (seq, at, first message, message before), the newest first."""
+    return tuple(
+        Version(seq=seq, at=at, from_message_id=first, after_message_id=before)
+        for seq, at, first, before in reversed(rows)
     )
 
 
@@ -148,6 +158,12 @@ def token_of(row: Sequence[Any]) -> Token:
         created_at=created_at,
         revoked_at=revoked_at,
     )
+
+
+def share_of(row: Sequence[Any]) -> Share:
+    """From (share_id, chat_id, owner_id, created_at)."""
+    share_id, chat_id, owner_id, created_at = row
+    return Share(share_id=share_id, chat_id=chat_id, owner_id=owner_id, created_at=created_at)
 
 
 def session_of(row: Sequence[Any]) -> Session:

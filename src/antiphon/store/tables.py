@@ -87,6 +87,7 @@ TABLES = (
         ),
         order="owner_id, day, model",
     ),
+    Table(name="shares", columns=("share_id", "chat_id", "owner_id", "secret_hash", "created_at"), order="share_id"),
     LEASES,
 )
 """In the order in which they can be filled: a row refers to earlier tables only."""

@@ -26,9 +26,11 @@ from antiphon.ports import (
     OutcomeUnknown,
     Receipt,
     Session,
+    Share,
     Store,
     StoredFile,
     Token,
+    Version,
 )
 
 
@@ -73,10 +75,14 @@ class WrappedStore:
         before_id: int | None = None,
         limit: int,
         bytes_max: int = PAGE_BYTES_MAX,
+        as_of: int | None = None,
     ) -> tuple[tuple[Entry, ...], bool]:
         return await self.inner.read_messages(
-            chat_id, after_id=after_id, before_id=before_id, limit=limit, bytes_max=bytes_max
+            chat_id, after_id=after_id, before_id=before_id, limit=limit, bytes_max=bytes_max, as_of=as_of
         )
+
+    async def read_versions(self, chat_id: str, *, limit: int) -> tuple[Version, ...]:
+        return await self.inner.read_versions(chat_id, limit=limit)
 
     async def damaged_contents(self, chat_id: str, first_seq: int, last_seq: int) -> tuple[int, ...]:
         return await self.inner.damaged_contents(chat_id, first_seq, last_seq)
@@ -199,6 +205,18 @@ class WrappedStore:
 
     async def revoked_of(self, ids: Sequence[str]) -> frozenset[str]:
         return await self.inner.revoked_of(ids)
+
+    async def add_share(self, share: Share, secret_hash: bytes) -> Share:
+        return await self.inner.add_share(share, secret_hash)
+
+    async def find_share(self, secret_hash: bytes) -> Share | None:
+        return await self.inner.find_share(secret_hash)
+
+    async def list_shares(self, chat_id: str) -> tuple[Share, ...]:
+        return await self.inner.list_shares(chat_id)
+
+    async def delete_share(self, chat_id: str, share_id: str) -> bool:
+        return await self.inner.delete_share(chat_id, share_id)
 
     async def add_session(self, session_id: str, token_id: str, secret_hash: bytes) -> None:
         await self.inner.add_session(session_id, token_id, secret_hash)

@@ -147,6 +147,52 @@ async def check_a_retry_hides_the_answer_only(case: Case) -> None:
     assert await _texts(case) == [content("one"), content("good answer")]
 
 
+async def check_replaced_messages_are_read_as_of_a_seq(case: Case) -> None:
+    """Also what was hidden twice, page by page, and the list of the versions."""
+    chat = await case.chat().create(said="one")
+    await chat.start()
+    await chat.answer("answer 1")
+    second = await chat.send("two")
+    await chat.start()
+    await chat.answer("answer 2")
+    assert await case.store.read_versions("c", limit=9) == ()
+    edit = await chat.do(c.EditMessage(message_id=second, content=content("two, edited"), target=Role.USER))
+    edited = next(entry for entry in edit if isinstance(entry.fact, HistoryTruncated))
+    await chat.start()
+    answer = await chat.answer("answer 3")
+    retry = await chat.do(c.Retry())
+    retried = next(entry.seq for entry in retry if isinstance(entry.fact, HistoryTruncated))
+    await chat.start()
+    await chat.answer("answer 4")
+    first = [content("one"), content("answer 1")]
+    before_edit = [*first, content("two"), content("answer 2")]
+    assert await _texts(case, as_of=edited.seq - 1) == before_edit
+    assert await _texts(case, as_of=edited.seq) == first
+    assert await _texts(case, as_of=retried - 1) == [*first, content("two, edited"), content("answer 3")]
+    assert await _texts(case, as_of=retried) == [*first, content("two, edited")]
+    assert await _texts(case, as_of=10**9) == await _texts(case)
+    assert await _texts(case, as_of=0) == []
+    page, has_more = await case.store.read_messages("c", after_id=2, limit=2, as_of=edited.seq - 1)
+    assert ([entry.content for entry in page], has_more) == (before_edit[1:3], True)
+    page, has_more = await case.store.read_messages("c", before_id=second, limit=1, as_of=edited.seq - 1)
+    assert ([entry.content for entry in page], has_more) == (before_edit[1:2], True)
+    versions = await case.store.read_versions("c", limit=9)
+    assert [(v.seq, v.from_message_id, v.after_message_id) for v in versions] == [
+        (edited.seq, second, page[0].seq),
+        (retried, answer, edited.seq + 1),
+    ]
+    assert versions[0].at == edited.recorded.at
+    assert await case.store.read_versions("c", limit=1) == versions[1:], "the newest ones"
+    assert await case.store.read_versions("missing", limit=9) == ()
+    await chat.do(c.EditMessage(message_id=2, content=content("all new"), target=Role.USER))
+    assert [v.after_message_id for v in await case.store.read_versions("c", limit=9)] == [
+        page[0].seq,
+        edited.seq + 1,
+        0,
+    ]
+    assert await _texts(case, as_of=retried - 1) == [*first, content("two, edited"), content("answer 3")]
+
+
 async def check_a_delivered_message_has_the_content_of_the_queued_one(case: Case) -> None:
     chat = await case.chat().create(said="one")
     await chat.start()
@@ -238,5 +284,5 @@ async def check_contents_are_read_by_seq(case: Case) -> None:
     assert await case.store.read_contents("missing", [2]) == {}
 
 
-async def _texts(case: Case) -> list[bytes | None]:
-    return [entry.content for entry in (await case.store.read_messages("c", limit=ALL))[0]]
+async def _texts(case: Case, as_of: int | None = None) -> list[bytes | None]:
+    return [entry.content for entry in (await case.store.read_messages("c", limit=ALL, as_of=as_of))[0]]

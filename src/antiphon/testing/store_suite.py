@@ -21,6 +21,7 @@ from antiphon.testing import (
     store_lease_checks,
     store_listing_checks,
     store_read_checks,
+    store_share_checks,
     store_usage_checks,
 )
 from antiphon.testing.store_case import Case
@@ -56,4 +57,5 @@ CHECKS: tuple[Check, ...] = (
     *_checks_of(store_inbox_checks),
     *_checks_of(store_file_checks),
     *_checks_of(store_usage_checks),
+    *_checks_of(store_share_checks),
 )

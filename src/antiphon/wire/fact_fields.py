@@ -7,7 +7,7 @@ from antiphon.core import facts as f
 OPTIONAL: dict[type[f.Fact], frozenset[str]] = {
     f.HistoryTruncated: frozenset({"state_seq"}),
     f.ChatCreated: frozenset(
-        {"title", "is_title_made", "model", "system", "labels", "tools", "mcp_server_ids", "parent"}
+        {"title", "is_title_made", "model", "system", "labels", "tools", "mcp_server_ids", "parent", "forked_from"}
     ),
     f.AttemptReleased: frozenset({"usage", "content_size"}),
     f.AttemptLost: frozenset({"content_size"}),

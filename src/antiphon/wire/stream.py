@@ -112,6 +112,8 @@ def chat_json(
         "model": chat.model,
         "usage": chat.usage,
     }
+    if chat.forked_from is not None:
+        shown["forked_from"] = chat.forked_from
     if chat.parent is not None:
         shown["parent_chat_id"] = chat.parent.chat_id
         shown["parent_tool_call_id"] = chat.parent.tool_call_id
@@ -138,8 +140,9 @@ def open_calls_json(open_calls: Sequence[OpenCall]) -> list[dict[str, Any]]:
 
 
 def message_json(chat_id: str, entry: f.Entry) -> dict[str, Any]:
-    """The contract's ChatMessage of a `message_appended`, with turn_id, interrupted?, outcome?, dropped?,
-    client_message_id?. A hidden message has no content."""
+    """The contract's ChatMessage of a `message_appended`, with model?, turn_id, interrupted?, outcome?,
+    dropped?, client_message_id?. The model of an answer is the one that wrote it, that of a question the one it asks
+    for. A hidden message has no content."""
     fact = entry.fact
     assert isinstance(fact, f.MessageAppended)
     shown: dict[str, Any] = {"id": entry.seq, "chat_id": chat_id}
@@ -153,6 +156,8 @@ def message_json(chat_id: str, entry: f.Entry) -> dict[str, Any]:
         shown["content"] = _content_json(entry.content)
     if fact.usage != NO_USAGE:
         shown["usage"] = fact.usage
+    if model := fact.used[0].model if fact.used else fact.model:
+        shown["model"] = model
     shown["turn_id"] = fact.turn_id
     if fact.interrupted:
         shown["interrupted"] = True

@@ -35,6 +35,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "send_message": {"content": "x", "when_busy": "queue", "client_message_id": "c", "model": ""},
     "edit_message": {"content": "x", "clear_queue": True},
     "retry": {"turn_id": 2},
+    "fork_chat": {"message_id": 2, "as_of": 9, "id": "0b6c9cbe-8b1f-4d8e-9d0e-6f6f3d7f4c02", "title": "t"},
     "edit_queued": {"content": "x"},
     "move_queued": {"before": None},
     "interrupt": {"turn_id": 2, "clear_queue": False},
@@ -94,6 +95,7 @@ BODIES: dict[str, dict[str, Any]] = {
 """A valid body of each route that has one. Add new routes here."""
 
 REQUIRED = {
+    "fork_chat": {"message_id"},
     "send_message": {"content"},
     "edit_message": {"content"},
     "edit_queued": {"content"},
@@ -180,6 +182,7 @@ def path_of(operation: Operation, **ids: str) -> str:
         "provider_id": random_chat_id(),
         "config_id": random_chat_id(),
         "notification_id": random_chat_id(),
+        "share_id": random_chat_id(),
     } | ids
     for name, value in ids_by_name.items():
         path = path.replace("{" + name + "}", value)

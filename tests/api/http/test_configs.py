@@ -148,3 +148,39 @@ async def test_the_secret_is_in_the_outbound_header_and_nowhere_else(api: ApiCli
     assert any(made["id"].encode() in data for data in files)
     for text in (*shown, repr(logged).encode(), *files):
         assert CANARY.encode() not in text
+
+
+async def test_a_check_asks_the_provider_for_its_models(api: ApiClient) -> None:
+    async with FakeModelServer() as server:
+        provider = PROVIDER | {"base_url": server.base_url, "secret": "env:ACME_KEY"}
+        made = await as_admin(api, "POST", "/providers", provider)
+        checked = await as_admin(api, "POST", f"/providers/{made['id']}/check")
+        assert checked == {"ok": True, "models": ["any"], "error": None}
+    checked = await as_admin(api, "POST", f"/providers/{made['id']}/check")
+    assert (checked["ok"], checked["error"]["kind"]) == (False, "network")
+    assert CANARY not in json.dumps(checked)
+    assert (await (await api.as_owner("beth")).ask("POST", f"/providers/{made['id']}/check")).code == "forbidden"
+
+
+async def test_a_check_says_what_is_wrong_with_a_provider(api: ApiClient) -> None:
+    without = await as_admin(api, "POST", "/providers", {"name": "b", "kind": "anthropic"})
+    checked = await as_admin(api, "POST", f"/providers/{without['id']}/check")
+    assert checked["error"] == {"kind": "invalid", "message": "the provider 'b' has no secret; give it one."}
+    missing = await api.ask("POST", "/providers/x/check", token=api.admin_token)
+    assert missing.code == "not_found"
+
+
+async def test_the_models_that_a_chat_may_name_begin_with_the_default(api: ApiClient) -> None:
+    demo = {"name": "rehearsal", "model": "rehearsal", "is_demo": True}
+    assert (await api.ask("GET", "/models")).json == {"default": "rehearsal", "models": [demo | {"is_default": True}]}
+    await as_admin(api, "POST", "/providers", PROVIDER)
+    for name, is_enabled in (("small", True), ("best", True), ("off", False)):
+        config = {"name": name, "model": f"acme:{name}", "is_default": name == "small", "is_enabled": is_enabled}
+        await as_admin(api, "POST", "/model-configs", config)
+    listed = (await api.ask("GET", "/models")).json
+    assert listed["default"] == "small"
+    assert [(m["name"], m["model"], m["is_default"], m["is_demo"]) for m in listed["models"]] == [
+        ("small", "acme:small", True, False),
+        ("best", "acme:best", False, False),
+        ("rehearsal", "rehearsal", False, True),
+    ]

@@ -88,6 +88,9 @@ NAMES = {
     "decide_call": "approve",
     "read_chat": "mark_read",
     "change_chat": "rename",
+    "fork_chat": "fork",
+    "list_versions": "versions",
+    "export_chat": "iter_messages",
 }
 """Where a route and its method have different names."""
 

@@ -96,7 +96,8 @@ def test_it_says_who_may() -> None:
         assert described["x-policy"] == policy
         assert ("security" in described) == (policy is not Policy.OPEN)
         if policy is not Policy.OPEN:
-            assert described["security"] == [{"bearer": []}, {"cookie": []}]
+            by_cookie = [] if policy is Policy.SHARE else [{"cookie": []}]
+            assert described["security"] == [{"bearer": []}, *by_cookie]
             assert {"401", "403", "404", "400" if path.startswith(OTHERS) else "422"} <= described["responses"].keys()
     assert set(DOCUMENT["components"]["securitySchemes"]) == {"bearer", "cookie"}
 
@@ -153,11 +154,23 @@ async def test_every_good_answer_of_every_route_fits(
     await api.ask("PATCH", f"/chats/{chat_id}/messages/2", {"content": "/stall 600"})
     await api.ask("GET", f"/chats/{chat_id}/messages")
     await api.ask("GET", f"/chats/{chat_id}/state")
+    await api.ask("GET", f"/chats/{chat_id}/versions")
+    await api.ask("GET", f"/chats/{chat_id}/export?format=markdown")
+    shown = (await api.ask("GET", f"/chats/{chat_id}/messages")).json["messages"]
+    await api.ask("POST", f"/chats/{chat_id}/fork", {"message_id": shown[0]["id"]})
+    share = (await api.ask("POST", f"/chats/{chat_id}/shares")).json
+    await api.ask("GET", f"/chats/{chat_id}/shares")
+    await api.ask("GET", "/shared", token=share["secret"])
     await api.ask("PUT", f"/chats/{chat_id}/read")
     await api.ask("PUT", f"/chats/{chat_id}/diff-status", {"url": "https://example.org/1", "additions": 3})
     made = (await api.ask("POST", "/files", data=b"text", headers={"content-type": "text/plain"})).json
     for headers in ({}, {"range": "bytes=1-2"}, {"range": "bytes=9-"}, {"if-none-match": f'"{made["sha256"]}"'}):
         await api.ask("GET", f"/files/{made['file_id']}", headers=headers)
+    named = await api.make_chat([{"type": "file-reference", "file_id": made["file_id"]}])
+    named_share = (await api.ask("POST", f"/chats/{named}/shares")).json["secret"]
+    for headers in ({}, {"range": "bytes=1-2"}, {"if-none-match": f'"{made["sha256"]}"'}):
+        await api.ask("GET", f"/shared/files/{made['file_id']}", headers=headers, token=named_share)
+    await api.ask("DELETE", f"/chats/{chat_id}/shares/{share['id']}")
     inbox = (await api.ask("GET", "/inbox?unread=true")).json
     await api.ask("PUT", f"/inbox/{inbox['notifications'][0]['id']}/read")
     await api.ask("PUT", "/inbox/read-all")
@@ -175,6 +188,8 @@ async def test_every_good_answer_of_every_route_fits(
         await api.ask("GET", f"/{path}")
         await api.ask("GET", f"/{path}/{made['id']}")
         await api.ask("PATCH", f"/{path}/{made['id']}", then, token=api.admin_token)
+        if path == "providers":
+            await api.ask("POST", f"/{path}/{made['id']}/check", token=api.admin_token)
         await api.ask("DELETE", f"/{path}/{made['id']}", token=api.admin_token)
     await api.ask("PUT", "/me/prompt", {"prompt": "x"})
     await api.ask("GET", "/me/prompt")
@@ -185,6 +200,7 @@ async def test_every_good_answer_of_every_route_fits(
     for path in ("healthz", "readyz", "metrics", "openapi.json"):
         await api.ask("GET", f"//{path}", token=api.admin_token)
     await api.ask("GET", "/mcp-servers")
+    await api.ask("GET", "/models")
     await api.ask("GET", "/usage?from=2026-11-01&to=2026-11-30")
     routes = [operation for operation in OPERATIONS if not (operation.is_stream or operation.is_websocket)]
     promised = {(o.method, o.full_path, answer.status) for o in routes for answer in o.answers}

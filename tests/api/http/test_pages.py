@@ -44,7 +44,9 @@ def test_other_addresses_do_not_exist(path: str) -> None:
         get(path)
 
 
-@pytest.mark.parametrize("address", ["/", f"/assets/{PAGES.version}/css/base.css", f"/assets/{PAGES.version}/view.js"])
+@pytest.mark.parametrize(
+    "address", ["/", f"/assets/{PAGES.version}/css/base.css", f"/assets/{PAGES.version}/view.js"]
+)
 def test_files_are_compressed_for_those_who_accept_it(address: str) -> None:
     plain, packed = get(address), get(address, accept_encoding="br, GZIP")
     assert "content-encoding" not in plain.headers

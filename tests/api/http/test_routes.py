@@ -230,6 +230,7 @@ async def test_a_deleted_chat_is_not_found_by_any_route(api: ApiClient) -> None:
         "submit_result": {"tool_call_id": "x", "result": 1},
         "answer_question": {"tool_call_id": "x", "answer": 1},
         "set_diff_status": {},
+        "fork_chat": {"message_id": 2},
     }
     count = 0
     for operation in OPERATIONS:

@@ -40,7 +40,7 @@ from antiphon.instance import Instance
 from antiphon.observe.metrics import METRICS
 from antiphon.ports import Token
 
-HTTP_ONLY = ("/session", "/tokens", "/instances/", "/providers", "/model-configs", "/files")
+HTTP_ONLY = ("/session", "/tokens", "/instances/", "/providers", "/model-configs", "/files", "/shared")
 _KEPT_CODES = re.compile(rb"%2[fF5]")
 RETRY_HEADER = "antiphon-elsewhere"
 """Marks responses of a server that is stopping or is not the target: a standby retries with the next primary."""
@@ -130,7 +130,7 @@ class HttpApp:
         instance = self._instance
         if request.headers.get(TARGET_HEADER, instance.instance_id) != instance.instance_id:
             return refusal(Unavailable("this is not the target instance"), {RETRY_HEADER: "1"})
-        token = await authorize(instance.tokens, request, operation.policy, self._sign_in)
+        token = await authorize(instance.tokens, instance.store, request, operation.policy, self._sign_in)
         if instance.is_stopping and operation.policy is not Policy.OPEN:
             return refusal(Unavailable("the server is stopping"), {RETRY_HEADER: "1"})
         if instance.data_error and operation.policy is not Policy.OPEN:
@@ -174,7 +174,7 @@ class HttpApp:
             raise NotFound("address")
         if operation.is_upload or operation.is_download or operation.path.startswith("/session"):
             raise Forbidden("this is only available as a request of its own")
-        token = await authorize(instance.tokens, request, operation.policy, self._sign_in)
+        token = await authorize(instance.tokens, instance.store, request, operation.policy, self._sign_in)
         if instance.is_stopping or instance.data_error:
             raise Unavailable(instance.data_error or "the server is stopping")
         if len(body) > self._body_bytes_max(operation):

@@ -12,10 +12,11 @@ from starlette.requests import Request
 
 from antiphon.api.http.host_sign_in import HostSignIn
 from antiphon.api.http.table import Policy
+from antiphon.chats.shares import authenticate_share
 from antiphon.chats.tokens import Tokens
 from antiphon.errors import Forbidden, Unauthenticated
 from antiphon.options import Options
-from antiphon.ports import Token
+from antiphon.ports import ShareStore, Token
 
 COOKIE = "antiphon_session"
 SOCKET_PROTOCOL = "antiphon.v1"
@@ -105,7 +106,7 @@ def _is_own_host(host: str, allowed_hosts: tuple[str, ...]) -> bool:
 
 
 async def authorize(
-    tokens: Tokens, request: Request, policy: Policy, sign_in: HostSignIn | None = None
+    tokens: Tokens, shares: ShareStore, request: Request, policy: Policy, sign_in: HostSignIn | None = None
 ) -> Token | None:
     """The access check of every route and stream.
 
@@ -114,6 +115,7 @@ async def authorize(
 
     Args:
         tokens: The tokens and sessions of this instance.
+        shares: The links to chats. Only the routes for links accept them, and they accept nothing else.
         request: The request.
         policy: Who may use the route.
         sign_in: The sign-in of the application around the instance.
@@ -127,6 +129,8 @@ async def authorize(
     """
     if policy is Policy.OPEN:
         return None
+    if policy is Policy.SHARE:
+        return await authenticate_share(shares, bearer(request) or "")
     token = await sign_in.token_of(request) if sign_in is not None else None
     if token is None:
         token = await _token_of(tokens, request)

@@ -33,6 +33,7 @@ from antiphon.observe.crash_points import crash_point
 from antiphon.observe.traces import checked_traceparent
 from antiphon.ports import Done
 from antiphon.wire.cursor import parse_cursor
+from antiphon.wire.gotime import format_time_us
 from antiphon.wire.stream import chat_json, message_json, new_message_json, open_calls_json, queued_message_json
 
 LIST_MAX = 500
@@ -61,6 +62,15 @@ async def create_chat(call: Call) -> Response:
     )
     crash_point("before-answer")
     open_calls = await _chats(call).open_calls(done.chat_id, done.chat)  # a repeated request may find any state
+    return JsonAnswer(chat_json(done.chat_id, done.chat, open_calls=open_calls), 201)
+
+
+async def fork_chat(call: Call) -> Response:
+    body: s.ForkBody = call.body
+    chats = _chats(call)
+    new_id = body.id.lower() if body.id else None
+    done = await chats.fork(call.chat_id, body.message_id, as_of=body.as_of, chat_id=new_id, title=body.title)
+    open_calls = await chats.open_calls(done.chat_id, done.chat)  # a repeated request may find any state
     return JsonAnswer(chat_json(done.chat_id, done.chat, open_calls=open_calls), 201)
 
 
@@ -135,7 +145,7 @@ async def list_messages(call: Call) -> Response:
     if query.after_id is not None and query.before_id is not None:
         raise Invalid("before_id", "give after_id or before_id, not both")
     page = await _chats(call).page(
-        call.chat_id, after_id=query.after_id, before_id=query.before_id, limit=query.limit
+        call.chat_id, after_id=query.after_id, before_id=query.before_id, limit=query.limit, as_of=query.as_of
     )
     queued = fitting(queued_message_json(call.chat_id, *item) for item in page.queued)
     from_newest = query.after_id is None
@@ -153,6 +163,20 @@ async def list_messages(call: Call) -> Response:
             "open_calls": open_calls_json(page.open_calls),
         }
     )
+
+
+async def list_versions(call: Call) -> Response:
+    versions = await _chats(call).versions(call.chat_id)
+    shown = [
+        {
+            "seq": version.seq,
+            "at": format_time_us(version.at),
+            "from_message_id": version.from_message_id,
+            "after_message_id": version.after_message_id,
+        }
+        for version in versions
+    ]
+    return JsonAnswer({"versions": shown})
 
 
 async def send_message(call: Call) -> Response:
@@ -297,6 +321,10 @@ ROUTES: tuple[Operation, ...] = (
     route("DELETE", "/chats/{chat_id}", delete_chat, _OWNER, "Delete a chat and its content.", (204, None)),
     route("GET", "/chats/{chat_id}/messages", list_messages, _OWNER, "A page of the history, and the queue.",
           (200, s.MessagesAnswer), query=s.MessagesQuery),
+    route("POST", "/chats/{chat_id}/fork", fork_chat, _OWNER, "Create a chat with the history up to a message.",
+          (201, s.ChatAnswer), body=s.ForkBody, repeat_by="id"),
+    route("GET", "/chats/{chat_id}/versions", list_versions, _OWNER, "What edits and retries have replaced.",
+          (200, s.VersionsAnswer)),
     route("POST", "/chats/{chat_id}/messages", send_message, _OWNER, "Send a message.",
           (201, s.SentAnswer), (202, s.QueuedAnswer), body=s.SendBody, repeat_by="client_message_id"),
     route("PATCH", "/chats/{chat_id}/messages/{message_id}", edit_message, _OWNER,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from msgspec.structs import asdict
@@ -10,10 +11,13 @@ from starlette.responses import Response
 from antiphon.api.http.answers import JsonAnswer, no_content
 from antiphon.api.http.shapes import configuration as s
 from antiphon.api.http.table import Call, Operation, Policy, route
+from antiphon.errors import AttemptFailed, Invalid
+from antiphon.instance import Instance
 from antiphon.models.configs import Configs
 from antiphon.models.model_configs import ModelConfig
 from antiphon.models.prompts import Prompt
 from antiphon.models.providers import Provider
+from antiphon.models.registry import REHEARSAL
 from antiphon.models.secret_box import reference_of
 from antiphon.wire.gotime import format_time_us
 
@@ -57,6 +61,24 @@ async def change_provider(call: Call) -> Response:
 async def delete_provider(call: Call) -> Response:
     await _configs(call).delete_provider(call.path["provider_id"])
     return no_content()
+
+
+async def check_provider(call: Call) -> Response:
+    try:
+        models = await call.instance.models.list_of_provider(call.path["provider_id"])
+    except Invalid as error:
+        return JsonAnswer(_check_json(error="invalid", message=error.reason))
+    except AttemptFailed as error:
+        return JsonAnswer(_check_json(error=error.kind, message=str(error)))
+    return JsonAnswer(_check_json(models))
+
+
+def _check_json(models: Sequence[str] = (), *, error: str = "", message: str = "") -> dict[str, Any]:
+    return {
+        "ok": not error,
+        "models": list(models),
+        "error": {"kind": error, "message": message} if error else None,
+    }
 
 
 def _provider_json(call: Call, provider: Provider) -> dict[str, Any]:
@@ -124,6 +146,26 @@ def _config_json(config: ModelConfig) -> dict[str, Any]:
     }
 
 
+# --- what a chat may name
+
+
+async def list_chat_models(call: Call) -> Response:
+    return JsonAnswer(await _models_json(call.instance))
+
+
+async def _models_json(instance: Instance) -> dict[str, Any]:
+    """The default model first, then the enabled model configurations by name, then the demo model."""
+    configuration = await instance.configs.fresh()
+    named = {config.name: config.model for config in configuration.model_configs if config.is_enabled}
+    default = instance.default_model()
+    models = {default: named.get(default, default), **dict(sorted(named.items())), REHEARSAL: REHEARSAL}
+    shown = [
+        {"name": name, "model": model, "is_default": name == default, "is_demo": model == REHEARSAL}
+        for name, model in models.items()
+    ]
+    return {"default": default, "models": shown}
+
+
 # --- the owner's system prompt
 
 
@@ -160,6 +202,9 @@ ROUTES: tuple[Operation, ...] = (
           "Change a provider; another kind or base_url forgets its secret.",
           (200, s.ProviderAnswer), body=s.ChangeProviderBody, **_SECRET),
     route("DELETE", "/providers/{provider_id}", delete_provider, _ADMIN, "Remove a provider.", (204, None)),
+    route("POST", "/providers/{provider_id}/check", check_provider, _ADMIN,
+          "Ask a provider for its models: are its address and secret right?", (200, s.ProviderCheckAnswer)),
+    route("GET", "/models", list_chat_models, _OWNER, "The models that a chat may name.", (200, s.ModelsAnswer)),
     route("GET", "/model-configs", list_model_configs, _OWNER, "All model configurations.",
           (200, s.ModelConfigsAnswer)),
     route("POST", "/model-configs", create_model_config, _ADMIN, "Name a model with its parameters.",

@@ -14,20 +14,30 @@ from antiphon.errors import Unavailable
 
 
 class FileAnswer(Response):
-    """Headers, and a body of `size` bytes. At most one piece is in memory, besides what waits in the socket."""
+    """Headers, and a body in pieces. At most one piece is in memory, besides what waits in the socket."""
 
     def __init__(
-        self, status: int, headers: dict[str, str], pieces: AsyncGenerator[bytes, None], *, size: int, idle_s: float
+        self,
+        status: int,
+        headers: dict[str, str],
+        pieces: AsyncGenerator[bytes, None],
+        *,
+        size: int | None,
+        idle_s: float,
     ) -> None:
         """
         Args:
             status: 200 or 206.
             headers: The headers without Content-Length.
             pieces: The bytes; closed at the end in any case.
-            size: How many bytes the pieces have together.
+            size: How many bytes the pieces have together; None: not known, the body ends with the last one.
             idle_s: How long the client may read nothing before its connection is closed, in seconds.
         """
-        super().__init__(status_code=status, headers=headers | {"content-length": str(size)})
+        super().__init__(status_code=status, headers=headers)
+        if size is not None:
+            self.headers["content-length"] = str(size)
+        else:
+            del self.headers["content-length"]
         self._pieces = pieces
         self._idle_s = idle_s
 

@@ -47,7 +47,12 @@ async def upload_file(call: Call) -> Response:
 
 
 async def get_file(call: Call) -> Response:
-    file = await call.instance.files.get(call.owner_id, call.path["file_id"])
+    return await file_answer(call, call.path["file_id"])
+
+
+async def file_answer(call: Call, file_id: str) -> Response:
+    """The bytes of a file of the caller's owner, or a range of them. Raises `NotFound`."""
+    file = await call.instance.files.get(call.owner_id, file_id)
     asked, etag = call.request.headers, f'"{file.sha256}"'
     headers = SAFE_HEADERS | {"etag": etag, "content-disposition": content_disposition(file.media_type, file.name)}
     if is_not_modified(asked.get("if-none-match", ""), etag):

@@ -79,7 +79,7 @@ def _operation(operation: Operation, schema_of: dict[Any, Any]) -> dict[str, Any
         | _errors(operation),
     }
     if operation.policy is not Policy.OPEN:
-        shown["security"] = [{"bearer": []}, {"cookie": []}]
+        shown["security"] = [{"bearer": []}, *([] if operation.policy is Policy.SHARE else [{"cookie": []}])]
     if operation.body is not None:
         shown["requestBody"] = {
             "required": not operation.is_body_optional,

@@ -6,7 +6,20 @@ from collections.abc import Iterable
 
 from starlette.responses import Response
 
-from antiphon.api.http import access, chats, configs, files, inbox, instances, many_chats, mcp_servers, system, usage
+from antiphon.api.http import (
+    access,
+    chats,
+    configs,
+    exports,
+    files,
+    inbox,
+    instances,
+    many_chats,
+    mcp_servers,
+    shared_chats,
+    system,
+    usage,
+)
 from antiphon.api.http.answers import JsonAnswer
 from antiphon.api.http.openapi import openapi_document
 from antiphon.api.http.shapes.values import Json
@@ -26,6 +39,8 @@ OPERATIONS: tuple[Operation, ...] = (
     *websocket.ROUTES,
     *access.ROUTES,
     *files.ROUTES,
+    *exports.ROUTES,
+    *shared_chats.ROUTES,
     *inbox.ROUTES,
     *configs.ROUTES,
     *instances.ROUTES,

@@ -30,9 +30,10 @@ SMALL_BODY_MAX = 16 * 1024
 
 
 class Policy(StrEnum):
-    """Who may use a route: everyone; an owner with a token; an admin with a token."""
+    """Who may use a route: everyone; who has a link to a chat; an owner with a token; an admin with a token."""
 
     OPEN = "open"
+    SHARE = "share"
     OWNER = "owner"
     ADMIN = "admin"
 

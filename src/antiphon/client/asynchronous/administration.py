@@ -10,7 +10,7 @@ from antiphon.client.asynchronous.request_group import AsyncRequestGroup
 
 class AsyncAdministration(AsyncRequestGroup):
     """The part of `AsyncClient` for the admin. Without an admin's token every request raises `Forbidden`, except
-    reading providers and model configurations."""
+    reading models, providers and model configurations."""
 
     # --- tokens
 
@@ -33,6 +33,18 @@ class AsyncAdministration(AsyncRequestGroup):
         await self._connection.request(api_requests.revoke_token(token_id))
 
     # --- providers
+
+    async def models(self) -> shapes.ModelList:
+        """The models that a chat may name, and the default one; for every owner."""
+        return await self._connection.request(api_requests.models())
+
+    async def check_provider(self, provider_id: str) -> shapes.ProviderCheck:
+        """Ask a provider for the models that it offers. `error` says what is wrong with its address or secret.
+
+        Raises:
+            NotFound: there is no such provider.
+        """
+        return await self._connection.request(api_requests.check_provider(provider_id))
 
     async def providers(self) -> list[shapes.Provider]:
         """All providers, in the order in which they were added."""

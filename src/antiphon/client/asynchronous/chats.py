@@ -173,7 +173,13 @@ class AsyncChats(AsyncRequestGroup):
     # --- messages
 
     async def messages(
-        self, chat_id: str, *, after_id: int | None = None, before_id: int | None = None, limit: int = 50
+        self,
+        chat_id: str,
+        *,
+        after_id: int | None = None,
+        before_id: int | None = None,
+        limit: int = 50,
+        as_of: int | None = None,
     ) -> shapes.MessagePage:
         """List messages of the history, ascending, and the queue.
 
@@ -182,11 +188,12 @@ class AsyncChats(AsyncRequestGroup):
             after_id: only messages after this one.
             before_id: only messages before this one. Without either: the newest messages.
             limit: maximum number of messages, 1 to 1,000.
+            as_of: the history as it was at that seq, with what edits and retries have replaced since.
 
         Returns:
             A page of messages and the whole queue.
         """
-        request = api_requests.messages(chat_id, after_id=after_id, before_id=before_id, limit=limit)
+        request = api_requests.messages(chat_id, after_id=after_id, before_id=before_id, limit=limit, as_of=as_of)
         return await self._connection.request(request)
 
     async def state(self, chat_id: str) -> shapes.State:

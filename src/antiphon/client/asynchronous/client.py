@@ -10,6 +10,7 @@ from antiphon.client import api_requests, shapes
 from antiphon.client.asynchronous.administration import AsyncAdministration
 from antiphon.client.asynchronous.chats import AsyncChats
 from antiphon.client.asynchronous.files import AsyncFiles
+from antiphon.client.asynchronous.histories import AsyncHistories
 from antiphon.client.asynchronous.streams import AsyncStreams
 from antiphon.client.limits import BodyLimits
 from antiphon.client.timing import RETRY_S, SILENCE_S, TIMEOUT_S
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from antiphon.client.transport import Verify
 
 
-class AsyncClient(AsyncChats, AsyncFiles, AsyncStreams, AsyncAdministration):
+class AsyncClient(AsyncChats, AsyncHistories, AsyncFiles, AsyncStreams, AsyncAdministration):
     """The chats of one owner on the instance at `url`. Use it as an asynchronous context manager.
 
     Results are the JSON objects of the HTTP API; `antiphon.client.shapes` names their fields. Besides the errors of
@@ -31,9 +32,9 @@ class AsyncClient(AsyncChats, AsyncFiles, AsyncStreams, AsyncAdministration):
     - `Unavailable`, the base of both, if the server is stopping;
     - `client.errors.ServerFailed`, if the server failed; `PeerError`, if the server is not Antiphon.
 
-    `send` and `create_chat` are repeatable: they carry an id chosen by the client, are retried with full jitter for
-    up to `retry_s` seconds while the server is unavailable, and take effect once. So is `upload`, because equal bytes
-    are stored once. No other request is retried.
+    `send`, `create_chat` and `fork` are repeatable: they carry an id chosen by the client, are retried with full
+    jitter for up to `retry_s` seconds while the server is unavailable, and take effect once. So is `upload`, because
+    equal bytes are stored once. No other request is retried.
     """
 
     def __init__(

@@ -11,7 +11,7 @@ from antiphon.client.blocking.request_group import RequestGroup
 
 class Administration(RequestGroup):
     """The part of `Client` for the admin. Without an admin's token every request raises `Forbidden`, except
-    reading providers and model configurations."""
+    reading models, providers and model configurations."""
 
     # --- tokens
 
@@ -34,6 +34,18 @@ class Administration(RequestGroup):
         self._connection.request(api_requests.revoke_token(token_id))
 
     # --- providers
+
+    def models(self) -> shapes.ModelList:
+        """The models that a chat may name, and the default one; for every owner."""
+        return self._connection.request(api_requests.models())
+
+    def check_provider(self, provider_id: str) -> shapes.ProviderCheck:
+        """Ask a provider for the models that it offers. `error` says what is wrong with its address or secret.
+
+        Raises:
+            NotFound: there is no such provider.
+        """
+        return self._connection.request(api_requests.check_provider(provider_id))
 
     def providers(self) -> list[shapes.Provider]:
         """All providers, in the order in which they were added."""

@@ -174,7 +174,13 @@ class Chats(RequestGroup):
     # --- messages
 
     def messages(
-        self, chat_id: str, *, after_id: int | None = None, before_id: int | None = None, limit: int = 50
+        self,
+        chat_id: str,
+        *,
+        after_id: int | None = None,
+        before_id: int | None = None,
+        limit: int = 50,
+        as_of: int | None = None,
     ) -> shapes.MessagePage:
         """List messages of the history, ascending, and the queue.
 
@@ -183,11 +189,12 @@ class Chats(RequestGroup):
             after_id: only messages after this one.
             before_id: only messages before this one. Without either: the newest messages.
             limit: maximum number of messages, 1 to 1,000.
+            as_of: the history as it was at that seq, with what edits and retries have replaced since.
 
         Returns:
             A page of messages and the whole queue.
         """
-        request = api_requests.messages(chat_id, after_id=after_id, before_id=before_id, limit=limit)
+        request = api_requests.messages(chat_id, after_id=after_id, before_id=before_id, limit=limit, as_of=as_of)
         return self._connection.request(request)
 
     def state(self, chat_id: str) -> shapes.State:

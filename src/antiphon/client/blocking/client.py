@@ -11,6 +11,7 @@ from antiphon.client import api_requests, shapes
 from antiphon.client.blocking.administration import Administration
 from antiphon.client.blocking.chats import Chats
 from antiphon.client.blocking.files import Files
+from antiphon.client.blocking.histories import Histories
 from antiphon.client.blocking.streams import Streams
 from antiphon.client.limits import BodyLimits
 from antiphon.client.timing import RETRY_S, SILENCE_S, TIMEOUT_S
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from antiphon.client.transport import Verify
 
 
-class Client(Chats, Files, Streams, Administration):
+class Client(Chats, Histories, Files, Streams, Administration):
     """The chats of one owner on the instance at `url`. Use it as a blocking context manager.
 
     Results are the JSON objects of the HTTP API; `antiphon.client.shapes` names their fields. Besides the errors of
@@ -32,9 +33,9 @@ class Client(Chats, Files, Streams, Administration):
     - `Unavailable`, the base of both, if the server is stopping;
     - `client.errors.ServerFailed`, if the server failed; `PeerError`, if the server is not Antiphon.
 
-    `send` and `create_chat` are repeatable: they carry an id chosen by the client, are retried with full jitter for
-    up to `retry_s` seconds while the server is unavailable, and take effect once. So is `upload`, because equal bytes
-    are stored once. No other request is retried.
+    `send`, `create_chat` and `fork` are repeatable: they carry an id chosen by the client, are retried with full
+    jitter for up to `retry_s` seconds while the server is unavailable, and take effect once. So is `upload`, because
+    equal bytes are stored once. No other request is retried.
     """
 
     def __init__(

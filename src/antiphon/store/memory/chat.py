@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from antiphon.core.facts import ChatDeleted, Entry, HistoryTruncated, MessageAppended
 from antiphon.core.model import Chat
 from antiphon.core.parts import Role
-from antiphon.ports import Append, FlushedDelta, Receipt
+from antiphon.ports import Append, FlushedDelta, Receipt, Version
 from antiphon.wire.log import content_seq, decode_fact, encode_fact
 
 
@@ -56,23 +56,30 @@ class MemoryChat:
         self.receipts: dict[str, Receipt] = {}
         self.flushed: dict[int, FlushedDelta] = {}
 
-    def visible(self, seqs: Iterable[int], limit: int) -> list[int]:
-        """The first `limit` of these messages that are not hidden."""
+    def visible(self, seqs: Iterable[int], limit: int, as_of: int | None = None) -> list[int]:
+        """The first `limit` of these messages that are not hidden, or were not after the fact `as_of`."""
         found = []
         for seq in seqs:
-            if not self.messages[seq].hidden_by:
+            hidden_by = self.messages[seq].hidden_by
+            if not hidden_by if as_of is None else seq <= as_of and (not hidden_by or hidden_by > as_of):
                 found.append(seq)
                 if len(found) == limit:
                     break
         return found
 
-    def read(self, seq: int) -> Entry:
-        """The entry with its content."""
+    def read(self, seq: int, as_of: int | None = None) -> Entry:
+        """The entry with its content; one that is hidden has it in a read of the past only."""
         entry = self.entries[seq - self.first_seq]
         message = self.messages.get(seq)
-        hidden_by = message.hidden_by if message else 0
+        hidden_by = message.hidden_by if message and as_of is None else 0
         content = None if hidden_by else self.contents.get(content_seq(seq, entry.fact))
         return replace(entry, content=content, hidden_by=hidden_by)
+
+    def version(self, hidden_by: int, first: int) -> Version:
+        """What the truncation `hidden_by` replaced, beginning with the message `first`."""
+        before = self.visible(reversed(self.seqs[: bisect_left(self.seqs, first)]), 1, as_of=hidden_by)
+        at = self.entries[hidden_by - self.first_seq].recorded.at
+        return Version(seq=hidden_by, at=at, from_message_id=first, after_message_id=before[0] if before else 0)
 
     def is_written(self, append: Append) -> bool:
         """Whether this same append is stored after `after_seq`: its answer was lost, and it must not be written

@@ -11,18 +11,19 @@ from typing import Any
 from antiphon.core.facts import ChatCreated, Entry, MessageQueued, kind_of
 from antiphon.core.model import Chat
 from antiphon.core.parts import Role
-from antiphon.ports import PAGE_BYTES_MAX, Append, Appended, Ended, Listed, Mark, Receipt
+from antiphon.ports import PAGE_BYTES_MAX, Append, Appended, Ended, Listed, Mark, Receipt, Version
 from antiphon.store.checksum import checksum_of
 from antiphon.store.memory.chat import MemoryChat, stored_entry
 from antiphon.store.memory.files import MemoryFiles
 from antiphon.store.memory.inbox import MemoryInbox
 from antiphon.store.memory.leases import MemoryLeases
+from antiphon.store.memory.shares import MemoryShares
 from antiphon.store.memory.usage import MemoryUsage
 from antiphon.store.rows import fitting
 from antiphon.wire.log import decode_chat, encode_chat, encode_fact
 
 
-class MemoryChats(MemoryLeases, MemoryInbox, MemoryFiles, MemoryUsage):
+class MemoryChats(MemoryLeases, MemoryInbox, MemoryFiles, MemoryUsage, MemoryShares):
     """Keeps the promises of `ports.ChatStore`. An append also writes its lease, its notification and its usage."""
 
     def __init__(self, **options: Any) -> None:
@@ -64,6 +65,7 @@ class MemoryChats(MemoryLeases, MemoryInbox, MemoryFiles, MemoryUsage):
         if chat.is_deleted:
             self._delete_inbox_of(append.chat_id)
             self._release_files(append.chat_id)
+            self._delete_shares_of(append.chat_id)
         return Appended.DONE
 
     def _write(self, stored: MemoryChat, append: Append, chat: Chat, entries: list[Entry]) -> None:
@@ -114,17 +116,27 @@ class MemoryChats(MemoryLeases, MemoryInbox, MemoryFiles, MemoryUsage):
         before_id: int | None = None,
         limit: int,
         bytes_max: int = PAGE_BYTES_MAX,
+        as_of: int | None = None,
     ) -> tuple[tuple[Entry, ...], bool]:
         stored = self._chats.get(chat_id)
         if stored is None:
             return (), False
         if after_id is not None:
-            seqs = stored.visible(stored.seqs[bisect_right(stored.seqs, after_id) :], limit + 1)
+            seqs = stored.visible(stored.seqs[bisect_right(stored.seqs, after_id) :], limit + 1, as_of)
         else:
             end = bisect_left(stored.seqs, before_id) if before_id else len(stored.seqs)
-            seqs = stored.visible(reversed(stored.seqs[:end]), limit + 1)
-        page = list(fitting((stored.read(seq) for seq in seqs[:limit]), bytes_max))
+            seqs = stored.visible(reversed(stored.seqs[:end]), limit + 1, as_of)
+        page = list(fitting((stored.read(seq, as_of) for seq in seqs[:limit]), bytes_max))
         return tuple(reversed(page) if after_id is None else page), len(seqs) > len(page)
+
+    async def read_versions(self, chat_id: str, *, limit: int) -> tuple[Version, ...]:
+        stored = self._chats.get(chat_id)
+        found: dict[int, int] = {}
+        for seq in stored.seqs if stored else ():
+            assert stored
+            if hidden_by := stored.messages[seq].hidden_by:
+                found.setdefault(hidden_by, seq)
+        return tuple(stored.version(by, found[by]) for by in sorted(found)[-limit:]) if stored else ()
 
     async def read_contents(self, chat_id: str, seqs: Sequence[int]) -> dict[int, bytes]:
         stored = self._chats.get(chat_id)

@@ -19,10 +19,22 @@ from antiphon.ports import (
     Notification,
     Receipt,
     Session,
+    Share,
     Token,
+    Version,
 )
 from antiphon.store.postgres.pool import Pool
-from antiphon.store.rows import NEW_MAX, chat_of, due_of, entry_of, notification_of, session_of, token_of
+from antiphon.store.rows import (
+    NEW_MAX,
+    chat_of,
+    due_of,
+    entry_of,
+    notification_of,
+    session_of,
+    share_of,
+    token_of,
+    versions_of,
+)
 from antiphon.store.statements import load_statements
 
 SQL = load_statements("postgres")
@@ -66,14 +78,19 @@ class PostgresReads:
         before_id: int | None = None,
         limit: int,
         bytes_max: int = PAGE_BYTES_MAX,
+        as_of: int | None = None,
     ) -> tuple[tuple[Entry, ...], bool]:
         name, start = "messages_newest", before_id or 1 << 62
         if after_id is not None:
             name, start = "messages_after", after_id
-        rows = await self._rows(name, chat_id, start, limit + 1, bytes_max)
+        asked = (chat_id, start, limit + 1, bytes_max)
+        rows = await (self._rows(name, *asked) if as_of is None else self._rows(f"past_{name}", *asked, as_of))
         page = [entry_of(tuple(row)[:-1]) for row in rows[:limit]]
         found = rows[0][-1] if rows else 0
         return tuple(reversed(page) if after_id is None else page), found > len(page)
+
+    async def read_versions(self, chat_id: str, *, limit: int) -> tuple[Version, ...]:
+        return versions_of(await self._rows("read_versions", chat_id, limit))
 
     async def read_contents(self, chat_id: str, seqs: Sequence[int]) -> dict[int, bytes]:
         return {row[0]: row[1] for row in await self._rows("read_contents", chat_id, list(seqs))}
@@ -104,6 +121,13 @@ class PostgresReads:
 
     async def damaged_receipts(self, chat_id: str) -> tuple[str, ...]:
         return tuple(row[0] for row in await self._rows("damaged_receipts", chat_id))
+
+    async def find_share(self, secret_hash: bytes) -> Share | None:
+        row = await self._row("find_share", secret_hash)
+        return share_of(row) if row else None
+
+    async def list_shares(self, chat_id: str) -> tuple[Share, ...]:
+        return tuple(share_of(row) for row in await self._rows("list_shares", chat_id))
 
     # --- many chats
 

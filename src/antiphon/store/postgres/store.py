@@ -16,7 +16,7 @@ import asyncpg
 
 from antiphon.core.model import Status
 from antiphon.errors import NotFound, Unavailable
-from antiphon.ports import Append, Appended, Clock, ConfigRow, FileBytes, FlushedDelta, Notification, Presence
+from antiphon.ports import Append, Appended, Clock, ConfigRow, FileBytes, FlushedDelta, Notification, Presence, Share
 from antiphon.postgres.address import Address, read_address
 from antiphon.postgres.connection import (
     PAUSE_MAX_S,
@@ -38,7 +38,7 @@ from antiphon.store.postgres.reads import SQL
 from antiphon.store.postgres.schema import FUNCTIONS, TABLES, check_schema, migrate
 from antiphon.store.postgres.timing import AppendLimits, StoreTiming
 from antiphon.store.postgres.usage import PostgresUsage
-from antiphon.store.rows import LEASE_US, notification_of
+from antiphon.store.rows import LEASE_US, notification_of, share_of
 
 POOL_MAX = 10
 """Maximum number of connections in the pool."""
@@ -198,6 +198,13 @@ class PostgresStore(PostgresFiles, PostgresUsage):
 
     async def revoke_token(self, token_id: str) -> bool:
         return bool(await self._pool.write(SQL["revoke_token"], token_id))
+
+    async def add_share(self, share: Share, secret_hash: bytes) -> Share:
+        rows = await self._pool.write(SQL["insert_share"], share.share_id, share.chat_id, share.owner_id, secret_hash)
+        return share_of(rows[0])
+
+    async def delete_share(self, chat_id: str, share_id: str) -> bool:
+        return bool(await self._pool.write(SQL["delete_share"], chat_id, share_id))
 
     async def add_session(self, session_id: str, token_id: str, secret_hash: bytes) -> None:
         try:

@@ -113,6 +113,52 @@ SELECT seq, at, body, status, draft, more, 0, content, found FROM (
   ) AS found
 ) AS summed WHERE size_before < $4 ORDER BY seq;
 
+-- name: past_messages_newest
+-- The newest messages before an id that were visible after a fact; as `messages_newest`.
+-- (chat_id, before, limit, bytes, as_of)
+SELECT seq, at, body, status, draft, more, 0, content, found FROM (
+  SELECT *, coalesce(sum(size) OVER (ORDER BY seq DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0)
+            AS size_before, count(*) OVER () AS found FROM (
+    SELECT f.seq, f.at, f.body, f.status, f.draft, f.more, c.body AS content, coalesce(octet_length(c.body), 0) AS size
+    FROM (
+      SELECT seq FROM messages WHERE chat_id = $1 AND seq < $2 AND seq <= $5
+        AND (hidden_by = 0 OR hidden_by > $5) ORDER BY seq DESC LIMIT $3
+    ) AS m
+    CROSS JOIN LATERAL (SELECT * FROM facts WHERE chat_id = $1 AND seq = m.seq LIMIT 1) AS f
+    LEFT JOIN LATERAL (SELECT body FROM contents WHERE chat_id = $1 AND seq = f.content_seq LIMIT 1) AS c ON TRUE
+  ) AS found
+) AS summed WHERE size_before < $4 ORDER BY seq DESC;
+
+-- name: past_messages_after
+-- The messages after an id that were visible after a fact; as `messages_after`.
+-- (chat_id, after, limit, bytes, as_of)
+SELECT seq, at, body, status, draft, more, 0, content, found FROM (
+  SELECT *, coalesce(sum(size) OVER (ORDER BY seq ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0)
+            AS size_before, count(*) OVER () AS found FROM (
+    SELECT f.seq, f.at, f.body, f.status, f.draft, f.more, c.body AS content, coalesce(octet_length(c.body), 0) AS size
+    FROM (
+      SELECT seq FROM messages WHERE chat_id = $1 AND seq > $2 AND seq <= $5
+        AND (hidden_by = 0 OR hidden_by > $5) ORDER BY seq LIMIT $3
+    ) AS m
+    CROSS JOIN LATERAL (SELECT * FROM facts WHERE chat_id = $1 AND seq = m.seq LIMIT 1) AS f
+    LEFT JOIN LATERAL (SELECT body FROM contents WHERE chat_id = $1 AND seq = f.content_seq LIMIT 1) AS c ON TRUE
+  ) AS found
+) AS summed WHERE size_before < $4 ORDER BY seq;
+
+-- name: read_versions
+-- What truncations have hidden, the newest first. (chat_id, limit)
+SELECT v.hidden_by, f.at, v.first_seq, coalesce((
+  SELECT p.seq FROM messages p
+  WHERE p.chat_id = $1 AND p.seq < v.first_seq AND (p.hidden_by = 0 OR p.hidden_by > v.hidden_by)
+  ORDER BY p.seq DESC LIMIT 1
+), 0)
+FROM (
+  SELECT hidden_by, min(seq) AS first_seq FROM messages WHERE chat_id = $1 AND hidden_by <> 0
+  GROUP BY hidden_by ORDER BY hidden_by DESC LIMIT $2
+) AS v
+CROSS JOIN LATERAL (SELECT at FROM facts WHERE chat_id = $1 AND seq = v.hidden_by LIMIT 1) AS f
+ORDER BY v.hidden_by DESC;
+
 -- name: read_contents
 SELECT asked.seq, found.body FROM unnest($2::bigint[]) AS asked (seq), LATERAL (
   SELECT body FROM contents WHERE chat_id = $1 AND seq = asked.seq LIMIT 1
@@ -577,3 +623,18 @@ FROM usage_days WHERE owner_id = $1 AND day = $2;
 -- name: delete_usage
 -- (the first day that is kept)
 DELETE FROM usage_days WHERE day < $1;
+
+-- name: insert_share
+-- (share_id, chat_id, owner_id, secret_hash)
+INSERT INTO shares (share_id, chat_id, owner_id, secret_hash, created_at) VALUES ($1, $2, $3, $4, store_now_us())
+RETURNING share_id, chat_id, owner_id, created_at;
+
+-- name: find_share
+SELECT share_id, chat_id, owner_id, created_at FROM shares WHERE secret_hash = $1;
+
+-- name: list_shares
+SELECT share_id, chat_id, owner_id, created_at FROM shares WHERE chat_id = $1 ORDER BY created_at, share_id;
+
+-- name: delete_share
+-- (chat_id, share_id)
+DELETE FROM shares WHERE chat_id = $1 AND share_id = $2 RETURNING 1;

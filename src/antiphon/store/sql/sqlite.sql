@@ -141,6 +141,38 @@ JOIN facts f ON f.chat_id = m.chat_id AND f.seq = m.seq
 LEFT JOIN contents c ON c.chat_id = f.chat_id AND c.seq = f.content_seq
 WHERE m.chat_id = ? AND m.seq > ? AND m.hidden_by = 0 ORDER BY m.seq LIMIT ?;
 
+-- name: past_messages_newest
+-- The newest messages before an id that were visible after a fact, newest first. (chat_id, before, as_of, limit)
+SELECT f.seq, f.at, f.body, f.status, f.draft, f.more, 0, c.body
+FROM messages m
+JOIN facts f ON f.chat_id = m.chat_id AND f.seq = m.seq
+LEFT JOIN contents c ON c.chat_id = f.chat_id AND c.seq = f.content_seq
+WHERE m.chat_id = ?1 AND m.seq < ?2 AND m.seq <= ?3 AND (m.hidden_by = 0 OR m.hidden_by > ?3)
+ORDER BY m.seq DESC LIMIT ?4;
+
+-- name: past_messages_after
+-- The messages after an id that were visible after a fact, oldest first. (chat_id, after, as_of, limit)
+SELECT f.seq, f.at, f.body, f.status, f.draft, f.more, 0, c.body
+FROM messages m
+JOIN facts f ON f.chat_id = m.chat_id AND f.seq = m.seq
+LEFT JOIN contents c ON c.chat_id = f.chat_id AND c.seq = f.content_seq
+WHERE m.chat_id = ?1 AND m.seq > ?2 AND m.seq <= ?3 AND (m.hidden_by = 0 OR m.hidden_by > ?3)
+ORDER BY m.seq LIMIT ?4;
+
+-- name: read_versions
+-- What truncations have hidden, the newest first. (chat_id, limit)
+SELECT v.hidden_by, f.at, v.first_seq, coalesce((
+  SELECT p.seq FROM messages p
+  WHERE p.chat_id = ?1 AND p.seq < v.first_seq AND (p.hidden_by = 0 OR p.hidden_by > v.hidden_by)
+  ORDER BY p.seq DESC LIMIT 1
+), 0)
+FROM (
+  SELECT hidden_by, min(seq) AS first_seq FROM messages WHERE chat_id = ?1 AND hidden_by <> 0
+  GROUP BY hidden_by ORDER BY hidden_by DESC LIMIT ?2
+) v
+JOIN facts f ON f.chat_id = ?1 AND f.seq = v.hidden_by
+ORDER BY v.hidden_by DESC;
+
 -- name: count_chats
 SELECT count(*) FROM chats WHERE owner_id = ? AND is_deleted = 0 AND parent_chat_id IS NULL AND is_archived = 0;
 
@@ -452,3 +484,20 @@ ON CONFLICT (owner_id) DO UPDATE SET
   messages = excluded.messages + CASE WHEN minute < excluded.minute THEN 0 ELSE messages END,
   turns = excluded.turns + CASE WHEN minute < excluded.minute THEN 0 ELSE turns END,
   minute = max(minute, excluded.minute);
+
+-- name: insert_share
+-- (share_id, chat_id, owner_id, secret_hash, created_at)
+INSERT INTO shares (share_id, chat_id, owner_id, secret_hash, created_at) VALUES (?, ?, ?, ?, ?);
+
+-- name: find_share
+SELECT share_id, chat_id, owner_id, created_at FROM shares WHERE secret_hash = ?;
+
+-- name: list_shares
+SELECT share_id, chat_id, owner_id, created_at FROM shares WHERE chat_id = ? ORDER BY created_at, share_id;
+
+-- name: delete_share
+-- (chat_id, share_id)
+DELETE FROM shares WHERE chat_id = ? AND share_id = ?;
+
+-- name: delete_shares
+DELETE FROM shares WHERE chat_id = ?;

@@ -82,6 +82,7 @@ class SqliteAppender:
             execute(SQL["count_send"], (sends.owner_id, sends.minute, sends.messages, sends.turns))
         if chat.is_deleted:
             release_files(connection, now, "drop_file_uses", chat_id)
+            connection.execute(SQL["delete_shares"], (chat_id,))
 
     def _index(self, connection: apsw.Connection, chat_id: str, entry: Entry) -> None:
         fact = entry.fact

@@ -12,9 +12,9 @@ import msgspec
 from antiphon.core.facts import Entry
 from antiphon.core.model import Chat
 from antiphon.core.parts import Role
-from antiphon.ports import PAGE_BYTES_MAX, Append, Appended, Clock, FileBytes, Listed, Mark, Receipt
+from antiphon.ports import PAGE_BYTES_MAX, Append, Appended, Clock, FileBytes, Listed, Mark, Receipt, Version
 from antiphon.store.checksum import checksum_of
-from antiphon.store.rows import chat_of, entry_of, fitting
+from antiphon.store.rows import chat_of, entry_of, fitting, versions_of
 from antiphon.store.sqlite.append import SqliteAppender
 from antiphon.store.sqlite.database import SQL, SqliteDatabase, first
 
@@ -72,18 +72,24 @@ class SqliteChats(SqliteDatabase):
         before_id: int | None = None,
         limit: int,
         bytes_max: int = PAGE_BYTES_MAX,
+        as_of: int | None = None,
     ) -> tuple[tuple[Entry, ...], bool]:
         name, start = "messages_newest", before_id or 1 << 62
         if after_id is not None:
             name, start = "messages_after", after_id
+        asked = (chat_id, start) if as_of is None else (chat_id, start, as_of)
+        statement = SQL[name if as_of is None else f"past_{name}"]
 
         def job(connection: apsw.Connection) -> tuple[list[Entry], bool]:
-            rows = connection.execute(SQL[name], (chat_id, start, limit + 1))
+            rows = connection.execute(statement, (*asked, limit + 1))
             page = list(fitting((entry_of(row) for row in islice(rows, limit)), bytes_max))
             return page, next(rows, None) is not None
 
         page, has_more = await self._read(job)
         return tuple(reversed(page) if after_id is None else page), has_more
+
+    async def read_versions(self, chat_id: str, *, limit: int) -> tuple[Version, ...]:
+        return versions_of(await self._rows("read_versions", chat_id, limit))
 
     async def read_contents(self, chat_id: str, seqs: Sequence[int]) -> dict[int, bytes]:
         def job(connection: apsw.Connection) -> dict[int, bytes]:

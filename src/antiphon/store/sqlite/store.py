@@ -17,6 +17,7 @@ from antiphon.store.sqlite.database import open_connection
 from antiphon.store.sqlite.files import SqliteFiles
 from antiphon.store.sqlite.inbox import SqliteInbox
 from antiphon.store.sqlite.leases import SqliteLeases
+from antiphon.store.sqlite.shares import SqliteShares
 from antiphon.store.sqlite.usage import SqliteUsage
 
 
@@ -32,7 +33,7 @@ async def open_sqlite_store(path: Path, *, clock: Clock, file_storage: FileBytes
 
 
 class SqliteStore(
-    SqliteChats, SqliteLeases, SqliteAccess, SqliteInbox, SqliteConfiguration, SqliteFiles, SqliteUsage
+    SqliteChats, SqliteLeases, SqliteAccess, SqliteInbox, SqliteConfiguration, SqliteFiles, SqliteUsage, SqliteShares
 ):
     """Keeps the promises of `ports.Store`."""
 

@@ -9,7 +9,7 @@ from msgspec import UNSET, UnsetType
 from antiphon.api.http.shapes.values import CallId, Count, Limit, PinOrder, Uuid
 from antiphon.chats.client_tools import ClientTool
 from antiphon.core.facts import CallDropped
-from antiphon.core.model import Needs, WhenBusy
+from antiphon.core.model import ForkedFrom, Needs, WhenBusy
 from antiphon.core.parts import NO_USAGE, Part, Usage
 from antiphon.core.values import Value
 from antiphon.wire import codec, notify
@@ -24,6 +24,15 @@ class CreateChatBody(Value):
     labels: dict[str, str] = {}
     tools: list[ClientTool] = []
     mcp_server_ids: list[Uuid] | None = None
+
+
+class ForkBody(Value):
+    """`as_of`: the fork of the history as it was at that seq."""
+
+    message_id: Count
+    as_of: Count | None = None
+    id: Uuid | None = None
+    title: str = ""
 
 
 class ChangeChatBody(Value):
@@ -97,7 +106,14 @@ class ListChatsQuery(Value):
 class MessagesQuery(Value):
     after_id: Count | None = None
     before_id: Count | None = None
+    as_of: Count | None = None
     limit: Limit = 50
+
+
+class ExportQuery(Value):
+    """`format` is `json` or `markdown`."""
+
+    format: str = "json"
 
 
 class StreamQuery(Value):
@@ -126,10 +142,11 @@ class OpenCallAnswer(Value):
 
 
 class ChatAnswer(notify.Chat):
-    """The reference's Chat with its state. A child chat has `parent_chat_id`, `root_chat_id` (the chat at the top)
-    and `parent_tool_call_id` (the call that started it)."""
+    """The reference's Chat with its state. A fork has `forked_from`. A child chat has `parent_chat_id`,
+    `root_chat_id` (the chat at the top) and `parent_tool_call_id` (the call that started it)."""
 
     parent_tool_call_id: str | None = None
+    forked_from: ForkedFrom | None = None
     seq: int = codec.always(0)
     draft: int = codec.always(0)
     queue_length: int = codec.always(0)
@@ -149,6 +166,7 @@ class MessageAnswer(Value):
     via: str = ""
     content: list[Part] = []
     usage: Usage | None = None
+    model: str = ""
     interrupted: bool = False
     outcome: str = ""
     dropped: list[CallDropped] = []
@@ -176,6 +194,20 @@ class MessagesAnswer(Value):
     queued_messages: list[QueuedMessageAnswer]
     has_more: bool
     open_calls: list[OpenCallAnswer]
+
+
+class VersionAnswer(Value):
+    """What an edit or a retry replaced: the messages from `from_message_id` on, after `after_message_id` (0: none).
+    `as_of` a seq before `seq` shows them."""
+
+    seq: int
+    at: str
+    from_message_id: int
+    after_message_id: int
+
+
+class VersionsAnswer(Value):
+    versions: list[VersionAnswer]
 
 
 class StateAnswer(Value):

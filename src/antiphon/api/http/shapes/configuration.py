@@ -87,3 +87,34 @@ class PromptBody(Value):
 class PromptAnswer(Value):
     prompt: str
     updated_at: str | None
+
+
+class ModelAnswer(Value):
+    """A model that a chat may name. `model` is what its name stands for; `is_demo`: it is the built-in demo model."""
+
+    name: str
+    model: str
+    is_default: bool
+    is_demo: bool
+
+
+class ModelsAnswer(Value):
+    """`default` is the model of a chat that names none."""
+
+    default: str
+    models: list[ModelAnswer]
+
+
+class ProviderErrorAnswer(Value):
+    """Why a provider cannot be used: a kind of error of models, or `invalid`, and a sentence."""
+
+    kind: str
+    message: str
+
+
+class ProviderCheckAnswer(Value):
+    """`models` are the names that the provider lists; its models are called `<provider's name>:<name>`."""
+
+    ok: bool
+    models: list[str]
+    error: ProviderErrorAnswer | None
