@@ -46,7 +46,8 @@ export const isOwnDecision = (callId) => decided.has(callId);
 /** `decision` is {approved, args?, always?, reason?}. */
 export const decideCall = (tool_call_id, decision) => decide('approvals', tool_call_id, decision);
 export const answerCall = (tool_call_id, answer) => decide('answers', tool_call_id, { answer });
-export const submitResult = (tool_call_id, result) => decide('tool-results', tool_call_id, { result });
+export const submitResult = (tool_call_id, result, is_error = false) =>
+  decide('tool-results', tool_call_id, { result, is_error });
 
 async function decide(route, tool_call_id, body) {
   decided.add(tool_call_id);

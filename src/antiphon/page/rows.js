@@ -6,21 +6,24 @@
 const CALLS_PER_ROW_MAX = 200;
 
 /**
- * The rows of messages: [{key, kind, message, messages, question?, isTurnEnd}]. `kind` is user, assistant, tool (a result
- * whose call is not held) or system; `messages` are all that the row shows; `isTurnEnd`: it is the last answer of its turn.
+ * The rows of messages: [{key, kind, message, messages, question?, before, isTurnEnd}]. `kind` is user, assistant, tool (a result
+ * whose call is not held) or system; `messages` are all that the row shows; `before`
+ * is the id of the message before them (undefined: not held); `isTurnEnd`: it is the last answer of its turn.
  * A row that is equal to the one in `held` (earlier rows by key) is the same object, so that it is not rendered again.
  */
 export function rowsOf(messages, held = new Map()) {
   const rows = [];
   const open = new Map(); // the row of each call that has no result yet
   let question = null;
+  let before;
   for (const message of messages) {
     if (message.role === 'user') question = message;
     const row = message.role === 'tool' ? open.get(callIdOf(message)) : joinable(rows.at(-1), message);
     if (row) row.messages.push(message);
-    else rows.push({ key: keyOf(message), kind: message.role, message, messages: [message], question, isTurnEnd: false });
+    else rows.push({ key: keyOf(message), kind: message.role, message, messages: [message], question, before, isTurnEnd: false });
     if (message.role === 'tool') open.delete(callIdOf(message));
     for (const call of callsOf(message)) open.set(call.tool_call_id, row ?? rows.at(-1));
+    before = message.id;
   }
   markTurnEnds(rows);
   return rows.map((row) => (isSame(held.get(row.key), row) ? held.get(row.key) : row));
@@ -58,6 +61,7 @@ function isSame(held, row) {
     held !== undefined &&
     held.isTurnEnd === row.isTurnEnd &&
     held.question === row.question &&
+    held.before === row.before &&
     held.messages.length === row.messages.length &&
     held.messages.every((message, index) => message === row.messages[index])
   );

@@ -25,6 +25,7 @@ export function emptyView() {
     notice: null, // the last report of another program: {kind: 'retry' | 'error', retry?, error?}; not in the store
     action: null, // {calls, deadline} that are waiting for people or clients
     resolved: {}, // by tool_call_id: {outcome, by, always} of the calls that were decided while the chat was open
+    truncations: 0, // how often the history was cut while the chat was open: edits and retries
     isCaughtUp: false,
     isDeleted: false,
   };
@@ -177,6 +178,7 @@ const CHANGES = {
   queued_message_promoted: (view, { queued_id }) => ({ queue: promotedQueue(view.queue, queued_id) }),
   history_truncated: (view, { from_message_id }) => ({
     messages: view.messages.filter((message) => message.id < from_message_id),
+    truncations: view.truncations + 1,
   }),
   attempt_started: () => ({ holder: 'worker' }),
   attempt_released: () => ({ holder: 'released' }),
@@ -272,6 +274,16 @@ export function moveTarget(queue, id, step) {
   const place = part.indexOf(item) + step;
   if (place < 0 || place >= part.length) return undefined;
   return step < 0 ? part[place].id : (part[place + 1]?.id ?? null);
+}
+
+/** `{before}` for dropping a queued message on another one of its part: it gets that one's place; null: not possible. */
+export function dropTarget(queue, id, targetId) {
+  const item = queue.find((other) => other.id === id);
+  const target = queue.find((other) => other.id === targetId);
+  if (!item || !target || id === targetId || partOfQueue(item) !== partOfQueue(target)) return null;
+  const part = queue.filter((other) => partOfQueue(other) === partOfQueue(item));
+  const isDown = part.indexOf(item) < part.indexOf(target);
+  return { before: isDown ? (part[part.indexOf(target) + 1]?.id ?? null) : targetId };
 }
 
 // --- words ------------------------------------------------------------------------------------------

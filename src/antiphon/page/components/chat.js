@@ -74,7 +74,7 @@ function Actions({ chat }) {
 
 const Welcome = () => html`<div class="welcome">
   <img src=${ICON} alt="" width="48" height="48" />
-  <h2>What is it about?</h2>
+  <h2>How can I help?</h2>
   <p>Write a message to begin. The answer continues if you close this page, and is here when you return.</p>
 </div>`;
 

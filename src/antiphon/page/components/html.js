@@ -25,6 +25,7 @@ const PATHS = {
   fork: 'M6 4v6a4 4 0 0 0 4 4h4a4 4 0 0 1 4 4v2M18 20l-3-3M18 20l3-3M6 10v10',
   close: 'M6 6l12 12M18 6L6 18',
   back: 'M15 6l-6 6 6 6',
+  forward: 'M9 6l6 6-6 6',
   inbox: 'M4 13l3-8h10l3 8v6H4zM4 13h5l1.5 2h3L15 13h5',
   instances: 'M4 4h16v7H4zM4 13h16v7H4zM8 7.5h.01M8 16.5h.01',
   download: 'M12 4v11M7 11l5 5 5-5M5 20h14',

@@ -1,10 +1,13 @@
 // One row of the transcript: a question or an answer, with its parts, tags and actions.
 
 import { Component } from '../vendor/preact.js';
-import { useState } from '../vendor/preact-hooks.js';
-import { retry, editMessage } from '../commands.js';
+import { areEarlier } from '../chat.js';
+import { editMessage, retry } from '../commands.js';
+import { editedId } from '../editing.js';
 import { costWords, timeWords, tokenWords } from '../figures.js';
+import { modelWords } from '../models.js';
 import { figuresOf, itemsOf } from '../rows.js';
+import { fork } from '../versions.js';
 import { textOf } from '../view.js';
 import { CopyButton } from './copy.js';
 import { confirm } from './dialog.js';
@@ -12,6 +15,7 @@ import { Editor, withText } from './editor.js';
 import { IconButton, html } from './html.js';
 import { Part } from './part.js';
 import { Call, Calls } from './tool_call.js';
+import { VersionPager } from './versions.js';
 
 // Why a model's answer ended early.
 const OUTCOMES = {
@@ -29,9 +33,9 @@ export class Message extends Component {
   }
 
   render({ row, live, hasFoot, canRetry, isReadOnly }) {
-    if (row.kind === 'user') return html`<${Question} message=${row.message} isReadOnly=${isReadOnly} />`;
+    if (row.kind === 'user') return html`<${Question} row=${row} isReadOnly=${isReadOnly} />`;
     if (row.kind === 'assistant') {
-      return html`<${Answer} row=${row} live=${live} hasFoot=${hasFoot} canRetry=${canRetry} />`;
+      return html`<${Answer} row=${row} live=${live} hasFoot=${hasFoot} canRetry=${canRetry} isReadOnly=${isReadOnly} />`;
     }
     return html`<article class="message ${row.kind}" ...${names(row.message)}>
       ${(row.message.content ?? []).map((part) => html`<${Part} part=${part} />`)}
@@ -41,8 +45,10 @@ export class Message extends Component {
 
 const names = (message) => ({ 'data-testid': 'message', 'data-role': message.role, 'data-id': message.id });
 
-function Question({ message, isReadOnly }) {
-  const [isEditing, setEditing] = useState(false);
+function Question({ row, isReadOnly }) {
+  const { message } = row;
+  const isEditing = editedId.value === message.id && !isReadOnly;
+  const setEditing = (isOn) => (editedId.value = isOn ? message.id : 0);
   const text = textOf(message.content);
   const others = (message.content ?? []).filter((part) => part.type !== 'text');
   const save = (changed) => editMessage(message.id, withText(message.content, changed));
@@ -59,11 +65,13 @@ function Question({ message, isReadOnly }) {
       <span class="meta">${timeWords(message.created_at)}</span>
       ${!isReadOnly && html`<${IconButton} name="pencil" label="Edit" onClick=${() => setEditing(true)} />`}
       <${CopyButton} text=${() => text} />
+      <${ForkButton} message=${message} isReadOnly=${isReadOnly} />
+      <${VersionPager} after=${row.before ?? (areEarlier.value ? undefined : 0)} />
     </div>
   </article>`;
 }
 
-function Answer({ row, live, hasFoot, canRetry }) {
+function Answer({ row, live, hasFoot, canRetry, isReadOnly }) {
   const { message, messages, isPreview } = row;
   const marks = isPreview
     ? { 'data-testid': 'preview', 'data-role': 'assistant', 'aria-busy': 'true' }
@@ -73,7 +81,7 @@ function Answer({ row, live, hasFoot, canRetry }) {
     ${items.map((item, index) => html`<${Item} key=${item.key ?? item.call.key} item=${item} live=${live}
       isGrowing=${isPreview && index === items.length - 1} />`)}
     ${messages.map((each) => html`<${Ending} message=${each} />`)}
-    ${hasFoot && html`<${Foot} row=${row} canRetry=${canRetry} />`}
+    ${hasFoot && html`<${Foot} row=${row} canRetry=${canRetry} isReadOnly=${isReadOnly} />`}
   </article>`;
 }
 
@@ -90,7 +98,7 @@ const Ending = ({ message }) => html`
 `;
 
 /** Under an answer: copy, retry, the model, the time and the tokens; the cost on hover. */
-function Foot({ row, canRetry }) {
+function Foot({ row, canRetry, isReadOnly }) {
   const figures = figuresOf(row.messages);
   const tokens = figures.input + figures.output;
   const cost = figures.cost_micros === undefined ? '' : `. Cost: ${costWords(figures.cost_micros)}`;
@@ -99,13 +107,18 @@ function Foot({ row, canRetry }) {
   return html`<div class="foot" data-testid="foot">
     <${CopyButton} text=${text} />
     ${canRetry && html`<${IconButton} name="retry" label="Try again" onClick=${() => tryAgain(row, canRetry)} />`}
+    <${ForkButton} message=${row.messages.at(-1)} isReadOnly=${isReadOnly} />
+    <${VersionPager} after=${row.question?.id} />
     <span class="meta">
-      ${figures.model && html`<span class="foot-model">${figures.model}</span>`}
+      ${figures.model && html`<span class="foot-model">${modelWords(figures.model)}</span>`}
       <time datetime=${figures.at}>${timeWords(figures.at)}</time>
       ${tokens > 0 && html`<span title=${title} data-testid="tokens">${tokenWords(tokens)}</span>`}
     </span>
   </div>`;
 }
+
+const ForkButton = ({ message, isReadOnly }) =>
+  !isReadOnly && html`<${IconButton} name="fork" label="Fork from here" onClick=${() => fork({ message_id: message.id })} />`;
 
 async function tryAgain({ message, question }, canRetry) {
   if (canRetry === 'last' || !question) return retry(message.turn_id);

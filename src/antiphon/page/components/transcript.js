@@ -2,19 +2,22 @@
 
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from '../vendor/preact-hooks.js';
 import { areEarlier, areLater, isAtEnd, loadEarlier, loadLater, loading, messages, showEnd } from '../chat.js';
+import { editedId } from '../editing.js';
 import { giveUp } from '../outbox.js';
 import { keyOf, rowsOf } from '../rows.js';
+import { shownVersion } from '../versions.js';
 import { isBusy, noticeWords, runningCalls } from '../view.js';
 import { PendingFiles } from './attachments.js';
 import { Icon, IconButton, html } from './html.js';
 import { Message } from './message.js';
 import { Slot, Spacer, useViewport } from './viewport.js';
+import { VersionLine } from './versions.js';
 import { Announcer, Failure, Unanswered, Waiting, isUnanswered } from './waiting.js';
 
 const LOAD_AHEAD_PX = 1500; // earlier and later messages are loaded this far before they are reached
 
 export function Transcript({ view, pending }) {
-  const rows = useRows(messages.value);
+  const rows = useRows(useShownMessages());
   const keys = useMemo(() => rows.map((row) => row.key), [rows]);
   const [isStuck, setStuck] = useState(true);
   const onScrolled = (place) => {
@@ -22,10 +25,15 @@ export function Transcript({ view, pending }) {
     if (place.top_px < LOAD_AHEAD_PX && !place.isStuck && areEarlier.peek() && !hasFailed.current) load(loadEarlier);
     if (place.bottom_px < LOAD_AHEAD_PX && areLater.peek() && !hasFailed.current) load(loadLater);
   };
+  const isEnd = !areLater.value && !shownVersion.value;
   const hasFailed = useRef(false); // then only the button loads: a lost connection is not asked at every scrolling
   const load = async (some) => (hasFailed.current = !(await some()));
   const { scroller, port, spans } = useViewport({ keys, hasLater: areLater.value, onScrolled });
   useToEndWhenSent(port, pending.length);
+  useEffect(() => {
+    const row = rows.find((each) => each.message.id === editedId.value);
+    if (row && !port.find(row.key)) port.toRow(row.key);
+  }, [editedId.value]);
   const toEnd = () => {
     showEnd();
     setStuck((isAtEnd.value = true));
@@ -36,13 +44,25 @@ export function Transcript({ view, pending }) {
       role="log" aria-label="Messages" aria-live="off" aria-busy=${!view?.isCaughtUp}>
       <div class="column">
         ${areEarlier.value && html`<${More} kind="earlier" onClick=${() => (port.unstick(), load(loadEarlier))} />`}
-        <${Rows} view=${view} rows=${rows} spans=${spans} port=${port} isEnd=${!areLater.value} />
-        ${areLater.value ? html`<${More} kind="later" onClick=${() => load(loadLater)} />` : html`<${End} view=${view} pending=${pending} />`}
+        <${Rows} view=${view} rows=${rows} spans=${spans} port=${port} isEnd=${isEnd} />
+        ${areLater.value && html`<${More} kind="later" onClick=${() => load(loadLater)} />`}
+        ${isEnd && html`<${End} view=${view} pending=${pending} />`}
       </div>
     </div>
+    <${VersionLine} />
     <${Jumps} view=${view} rows=${rows} port=${port} isAway=${!isStuck || areLater.value} toEnd=${toEnd} />
     <${Announcer} view=${view} />
   </div>`;
+}
+
+/** The messages of the chat, or of the version that is shown: then what replaced it is not. */
+function useShownMessages() {
+  const shown = shownVersion.value;
+  const list = messages.value;
+  return useMemo(() => {
+    if (!shown) return list;
+    return [...list.filter((message) => message.id <= (shown.version.after_message_id ?? 0)), ...shown.messages];
+  }, [shown, list]);
 }
 
 function useRows(list) {
@@ -59,6 +79,7 @@ function useToEndWhenSent(port, count) {
   const before = useRef(0);
   useLayoutEffect(() => {
     if (count > before.current) {
+      shownVersion.value = null;
       showEnd();
       port.toEnd();
     }
@@ -79,14 +100,16 @@ function Rows({ view, rows, spans, port, isEnd }) {
   const live = useLive(view);
   const lastAnswer = rows.findLast((row) => row.kind === 'assistant');
   const isIdle = !isBusy(view);
+  const place = shownVersion.value ? (shownVersion.value.version.after_message_id ?? 0) : undefined;
   const shown = spans.map(({ key, height_px }) => {
     if (height_px !== undefined) return html`<${Spacer} key=${key} height_px=${height_px} />`;
     const row = byKey.get(key);
     const isLast = row === rows.at(-1);
-    const hasFoot = row.isTurnEnd && (isIdle || row.message.turn_id !== view.turnId);
+    const isReadOnly = place !== undefined && row.message.id > place;
+    const hasFoot = row.isTurnEnd && (isReadOnly || isIdle || row.message.turn_id !== view.turnId);
     return html`<${Slot} key=${key} id=${key} port=${port}>
-      <${Message} row=${row} live=${row === lastAnswer ? live : null} hasFoot=${hasFoot}
-        canRetry=${hasFoot && isIdle ? (isLast ? 'last' : 'earlier') : ''} />
+      <${Message} row=${row} live=${row === lastAnswer ? live : null} hasFoot=${hasFoot} isReadOnly=${isReadOnly}
+        canRetry=${hasFoot && isIdle && !shownVersion.value ? (isLast ? 'last' : 'earlier') : ''} />
     </${Slot}>`;
   });
   if (draft) shown.push(html`<${Slot} key=${draft.key} id=${draft.key} port=${port}><${Message} row=${draft} /></${Slot}>`);
@@ -151,7 +174,7 @@ function Jumps({ view, rows, port, isAway, toEnd }) {
     const question = above.findLast((row) => row.kind === 'user');
     if (question) port.toRow(question.key);
   };
-  const hasQuestion = rows.some((row) => row.kind === 'user');
+  const hasQuestion = port.hasOverflow() && rows.some((row) => row.kind === 'user');
   return html`<div class="jumps">
     ${hasQuestion && html`<${IconButton} name="up" label="To the last question" class="jump" onClick=${toQuestion} />`}
     ${

@@ -161,6 +161,11 @@ class Viewport {
     if (this.findRange().some((end, index) => end !== this.range[index])) this.rerender();
   }
 
+  hasOverflow() {
+    const element = this.scroller.current;
+    return element !== null && element.scrollHeight > element.clientHeight + BOTTOM_PX;
+  }
+
   /** A row with the focus or an editor stays rendered: what is typed there is not lost. */
   pin() {
     const held = [...this.scroller.current.querySelectorAll('.slot :is(.editor, :focus)')];
