@@ -5,10 +5,10 @@
 // a paragraph of megabytes) is cut at SECTION_CHARS_MAX: between two items, after a repetition of the table's head, or
 // at a space. So a section can be parsed in a few milliseconds, and when the text grows, only the last section changes.
 
-const SECTION_CHARS = 3000; // from this length on a section is cut at the next good place
-const SECTION_CHARS_MAX = 12_000; // and here at any line
-const LINE_CHARS_MAX = 24_000;
-const CHUNK_CHARS = 12_000; // of code
+const SECTION_CHARS = 2000; // from this length on a section is cut at the next good place
+const SECTION_CHARS_MAX = 4000; // and here at any line
+const LINE_CHARS_MAX = 12_000;
+const CHUNK_CHARS = 8000; // of code
 const DEFINITIONS_MAX = 2000; // links and footnotes
 const LINES_PER_CHECK = 128;
 

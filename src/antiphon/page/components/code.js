@@ -1,6 +1,7 @@
 // A code block: its language, copy, and the code; long code is in chunks, of which only those near the viewport are
 // rendered.
 
+import { Component } from '../vendor/preact.js';
 import { useMemo } from '../vendor/preact-hooks.js';
 import { highlighted, highlighter, languageOf } from '../markdown.js';
 import { CopyButton } from './copy.js';
@@ -34,7 +35,7 @@ const heightOf = (text) => (text.split('\n').length + 1) * LINE_PX;
 
 function Whole({ text, language, isOpen, isFar }) {
   const body = () => html`<${Colored} text=${text} language=${language} isOpen=${isOpen} />`;
-  return html`<${Far} isFar=${isFar} height_px=${heightOf(text)} body=${body} />`;
+  return html`<${Far} isFar=${isFar} estimate=${() => heightOf(text)} body=${body} />`;
 }
 
 function Colored({ text, language, isOpen }) {
@@ -45,5 +46,12 @@ function Colored({ text, language, isOpen }) {
   return html`<pre>${inner}</pre>`;
 }
 
-const Chunk = ({ text, isFar }) =>
-  html`<${Far} isFar=${isFar} height_px=${heightOf(text)} body=${() => html`<pre><code class="hljs">${text}</code></pre>`} />`;
+class Chunk extends Component {
+  shouldComponentUpdate({ text, isFar }) {
+    return text !== this.props.text || isFar !== this.props.isFar;
+  }
+
+  render({ text, isFar }) {
+    return html`<${Far} isFar=${isFar} estimate=${() => heightOf(text)} body=${() => html`<pre><code class="hljs">${text}</code></pre>`} />`;
+  }
+}

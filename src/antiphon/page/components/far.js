@@ -3,40 +3,75 @@
 import { useLayoutEffect, useRef, useState } from '../vendor/preact-hooks.js';
 import { html } from './html.js';
 
-const MARGIN_PX = 1200;
+const MARGIN_PX = 900;
+const SHOWN_PER_FRAME = 2; // the others follow: many at once would block the tab
 
 const shows = new WeakMap(); // by element: what is called when it comes near or goes away
 const observers = new WeakMap(); // by scrolled element
 
 function observerOf(root) {
   const key = root ?? document.body;
-  if (!observers.has(key)) {
-    const onChange = (entries) => entries.forEach(({ target, isIntersecting }) => shows.get(target)?.(isIntersecting));
-    observers.set(key, new IntersectionObserver(onChange, { root, rootMargin: `${MARGIN_PX}px 0px` }));
-  }
+  if (!observers.has(key)) observers.set(key, new IntersectionObserver(onChange, { root, rootMargin: `${MARGIN_PX}px 0px` }));
   return observers.get(key);
 }
 
-/** `body()` renders the part; `height_px` is its estimated height until it was shown. Without `isFar` it is shown. */
-export function Far({ isFar, height_px, body }) {
+const coming = new Set(); // elements that are near and not shown yet
+let isScheduled = false;
+
+function onChange(entries) {
+  for (const { target, isIntersecting, boundingClientRect } of entries) {
+    if (isIntersecting) coming.add(target);
+    else if (!coming.delete(target)) shows.get(target)?.(false, boundingClientRect.height);
+  }
+  schedule();
+}
+
+function schedule() {
+  if (isScheduled || !coming.size) return;
+  isScheduled = true;
+  requestAnimationFrame(() => {
+    isScheduled = false;
+    const places = [...coming].map((element) => [distance(element), element]).sort(([one], [other]) => one - other);
+    for (const [, element] of places.slice(0, SHOWN_PER_FRAME)) {
+      coming.delete(element);
+      shows.get(element)?.(true);
+    }
+    schedule();
+  });
+}
+
+/** From the middle of the window: what is visible comes first. */
+function distance(element) {
+  const { top, bottom } = element.getBoundingClientRect();
+  return Math.abs((top + bottom) / 2 - innerHeight / 2);
+}
+
+/** `body()` renders the part; `estimate()` is its height in pixels until it was shown. Without `isFar` it is shown. */
+export function Far({ isFar, estimate, body }) {
   const box = useRef(null);
   const [isNear, setNear] = useState(!isFar);
+  const near = useRef(isNear);
   const isShown = isNear || !isFar;
   useLayoutEffect(() => {
     if (!isFar) return undefined;
     const element = box.current;
     const observer = observerOf(element.closest('.transcript'));
-    shows.set(element, (isIn) => {
-      if (!isIn) element.style.minHeight = `${element.offsetHeight}px`;
+    shows.set(element, (isIn, seen_px) => {
+      if (isIn === near.current) return;
+      if (!isIn) element.style.minHeight = `${seen_px}px`;
+      near.current = isIn;
       setNear(isIn);
     });
     observer.observe(element);
-    return () => observer.unobserve(element);
+    return () => {
+      observer.unobserve(element);
+      coming.delete(element);
+    };
   }, [isFar]);
   useLayoutEffect(() => {
     const { style } = box.current;
     if (isShown) style.minHeight = '';
-    else style.minHeight ||= `${Math.round(height_px)}px`;
+    else style.minHeight ||= `${Math.round(estimate())}px`;
   }, [isShown]);
   return html`<div class="section" ref=${box}>${isShown && body()}</div>`;
 }

@@ -10,7 +10,7 @@ import { decorate } from './decorate.js';
 import { html } from './html.js';
 import { Far } from './far.js';
 
-const SLICE_MS = 12; // splitting a long text for the first time takes several tasks
+const SLICE_MS = 20; // splitting a long text for the first time takes several tasks
 const NEAR_SECTIONS_MAX = 6; // a text of fewer sections is shown whole
 
 export function Markdown({ text, isGrowing = false }) {
@@ -23,6 +23,7 @@ export function Markdown({ text, isGrowing = false }) {
     const timer = setTimeout(goOn, 0);
     return () => clearTimeout(timer);
   });
+  if (!isDone && !isGrowing) return html`<${Unread} chars=${text.length} />`;
   const isLong = sections.length > NEAR_SECTIONS_MAX;
   return html`<div class="markdown" aria-busy=${isDone ? undefined : 'true'}>
     ${sections.map((section, index) => {
@@ -32,6 +33,15 @@ export function Markdown({ text, isGrowing = false }) {
     })}
     ${notes.length > 0 && html`<${Notes} notes=${notes} links=${links} />`}
   </div>`;
+}
+
+/** The place of a long text that is still being split. */
+function Unread({ chars }) {
+  const box = useRef(null);
+  useLayoutEffect(() => {
+    box.current.style.minHeight = `${Math.round(chars * CHAR_PX)}px`;
+  }, []);
+  return html`<div class="markdown" aria-busy="true" ref=${box}></div>`;
 }
 
 const CHAR_PX = 0.3; // the height of a section that was never shown, for each of its characters
@@ -44,7 +54,7 @@ class Section extends Component {
   render({ section, links, notes, isOpen, isFar }) {
     if (section.kind === 'code') return html`<${Code} section=${section} isOpen=${isOpen} isFar=${isFar} />`;
     const body = () => html`<${Blocks} text=${section.text} links=${links} notes=${notes} />`;
-    return html`<${Far} isFar=${isFar} height_px=${section.text.length * CHAR_PX} body=${body} />`;
+    return html`<${Far} isFar=${isFar} estimate=${() => section.text.length * CHAR_PX} body=${body} />`;
   }
 }
 

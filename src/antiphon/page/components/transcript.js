@@ -174,7 +174,7 @@ function Jumps({ view, rows, port, isAway, toEnd }) {
     const question = above.findLast((row) => row.kind === 'user');
     if (question) port.toRow(question.key);
   };
-  const hasQuestion = port.hasOverflow() && rows.some((row) => row.kind === 'user');
+  const hasQuestion = port.hasOverflow && rows.some((row) => row.kind === 'user');
   return html`<div class="jumps">
     ${hasQuestion && html`<${IconButton} name="up" label="To the last question" class="jump" onClick=${toQuestion} />`}
     ${

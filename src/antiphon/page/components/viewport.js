@@ -39,6 +39,7 @@ class Viewport {
   anchor = null; // {key, offset_px}: the first visible row and its distance to the top of the viewport
   pinned = new Set();
   range = [0, 0];
+  hasOverflow = false; // as of the last resizing: asking for it in a rendering would force a layout
 
   constructor(scroller, rerender) {
     this.scroller = scroller;
@@ -98,6 +99,8 @@ class Viewport {
     }
     if (this.heights.size > HEIGHTS_MAX) this.heights.clear();
     this.settle();
+    const { scrollHeight, clientHeight } = this.scroller.current ?? {};
+    this.hasOverflow = scrollHeight > clientHeight + BOTTOM_PX;
     if (this.findRange().some((end, index) => end !== this.range[index])) this.rerender();
   }
 
@@ -159,11 +162,6 @@ class Viewport {
     this.pin();
     this.onScrolled({ top_px: scrollTop, bottom_px, isStuck: this.isStuck });
     if (this.findRange().some((end, index) => end !== this.range[index])) this.rerender();
-  }
-
-  hasOverflow() {
-    const element = this.scroller.current;
-    return element !== null && element.scrollHeight > element.clientHeight + BOTTOM_PX;
   }
 
   /** A row with the focus or an editor stays rendered: what is typed there is not lost. */
