@@ -65,7 +65,7 @@ async def test_typed_text_stays_text_wherever_it_is_shown(tab: Tab) -> None:
     probe = PROBES["event handler"] + PROBES["script"]
     await tab.start_chat("/rate 20\n/tokens 1000")
     await tab.send(probe)
-    await expect(tab.queue).to_have_text([probe])
+    await expect(tab.queue.locator(".queued-text")).to_have_text([probe])
     await tab.button("Edit", of=tab.queue.first).click()
     await tab.page.keyboard.press("Escape")
     await tab.button("Rename").click()
@@ -78,7 +78,7 @@ async def test_typed_text_stays_text_wherever_it_is_shown(tab: Tab) -> None:
     await tab.page.get_by_role("dialog").get_by_text(f"“{probe}” and all its messages").wait_for()
     assert await tab.page.evaluate(REMAINS) == NOTHING
     await tab.button("Delete", of=tab.page.get_by_role("dialog")).click()
-    await tab.page.get_by_role("heading", name="What is it about?").wait_for()
+    await tab.page.get_by_role("heading", name="How can I help?").wait_for()
 
 
 async def test_the_content_security_policy_blocks_what_a_sanitiser_would_miss(tab: Tab) -> None:

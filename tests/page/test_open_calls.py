@@ -66,12 +66,12 @@ async def tab(visits: Visits, server: ServerProcess) -> Tab:
 
 async def test_a_call_is_approved_with_other_arguments(tab: Tab) -> None:
     await tab.start_chat("pay")
-    await tab.page.get_by_role("button", name="Change arguments").click()
-    editor = tab.page.get_by_role("textbox", name="Text")
+    await tab.page.get_by_role("button", name="Edit arguments").click()
+    editor = tab.page.get_by_role("textbox", name="Arguments")
     await editor.fill("no JSON")
-    await tab.page.get_by_role("button", name="Run with these").click()
+    await tab.page.get_by_role("button", name="Allow with these").click()
     await editor.fill('{"amount": 5}')
-    await tab.page.get_by_role("button", name="Run with these").click()
+    await tab.page.get_by_role("button", name="Allow with these").click()
     await expect(tab.message("assistant").last).to_contain_text("paid 5")
 
 
@@ -89,7 +89,7 @@ async def test_a_call_that_the_page_shows_is_approved_in_a_terminal(tab: Tab, se
 
 async def test_a_tool_is_allowed_for_the_chat(tab: Tab) -> None:
     await tab.start_chat("pay")
-    await tab.page.get_by_role("button", name="Always in this chat").click()
+    await tab.page.get_by_role("button", name="Always allow in this chat").click()
     await expect(tab.message("assistant").last).to_contain_text("paid 100")
     await tab.send("pay")
     await expect(tab.message("assistant").last).to_contain_text("paid 100")
@@ -138,7 +138,7 @@ async def test_the_result_of_a_clients_tool_is_entered(tab: Tab, server: ServerP
     await wait_until(lambda: server.ask("GET", path), accept=lambda it: it[1]["status"] == "requires_action")
     await tab.page.goto(f"{tab.page.url.partition('#')[0]}#/chat/{chat['id']}")
     await tab.page.get_by_role("button", name="Enter the result").click()
-    await tab.page.get_by_role("textbox", name="Text").fill('"a.txt"')
+    await tab.page.get_by_role("textbox", name="Result").fill('"a.txt"')
     await tab.page.get_by_role("button", name="Send result").click()
     await expect(tab.message("assistant").last).to_contain_text("Picked a.txt.")
 

@@ -302,8 +302,8 @@ export function waitingWords(view, retryLeft_s = 0) {
   if (view.status === 'requires_action') return actionWords(view.action);
   if (view.status !== 'running') return '';
   if (view.retry) return retryWords(view.retry, retryLeft_s);
-  if (view.holder === 'lost') return 'The worker was lost; another one continues.';
-  if (view.holder === 'released') return 'The worker released the turn; another one continues.';
+  if (view.holder === 'lost') return 'The server failed during the answer; the answer goes on.';
+  if (view.holder === 'released') return 'The server is restarting; the answer goes on.';
   if (view.holder === 'none') return 'Starting…';
   const tools = runningCalls(view).map((call) => call.tool_name);
   if (tools.length) return `Running ${tools.join(', ')}…`;
