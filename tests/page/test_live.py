@@ -31,9 +31,9 @@ def text_of(message: dict[str, Any]) -> str:
 
 
 async def said(server: ServerProcess, chat_id: str) -> list[tuple[int, str, str]]:
-    """The expected content of the tab at the end: (id, role, text) of each message."""
+    """The expected content of the tab at the end: (id, role, text) of each message. Results are shown in their calls."""
     messages = (await stored(server, chat_id))["messages"]
-    return [(message["id"], message["role"], text_of(message)) for message in messages]
+    return [(message["id"], message["role"], text_of(message)) for message in messages if message["role"] != "tool"]
 
 
 def words(first: int, last: int) -> str:
