@@ -49,6 +49,15 @@ def test_chats_are_listed(run: Run, answered: str) -> None:
     assert run("ls", "--json", "--title", "no such title").json == {"chats": [], "next": None}
 
 
+def test_a_chat_is_exported_to_a_file(run: Run, answered: str, tmp_path: Path) -> None:
+    file = tmp_path / "chat.json"
+    done = run("export", answered, "-o", str(file))
+    assert (done.code, done.out) == (0, "")
+    assert json.loads(file.read_text())["chat"]["id"] == answered
+    assert run("export", answered, "-o", str(tmp_path / "none" / "chat.json")).code == 1
+    assert run("export", answered, "--md", "--json").code == 2
+
+
 def test_a_chat_is_shown_without_the_models_escapes(run: Run, answered: str) -> None:
     done = run("show", answered[:13])
     assert done.code == 0
@@ -56,7 +65,11 @@ def test_a_chat_is_shown_without_the_models_escapes(run: Run, answered: str) -> 
     assert "--- assistant #4" in done.out
     assert "**Hello** red\n" in done.out
     assert "\x1b" not in done.out
+    exported = run("export", answered[:13], "--md")
+    assert exported.out.startswith("# A title\n")
+    assert "**Hello** \x1b[31mred" in exported.out, "a file has what the model wrote"
     shown = run("show", answered, "--json").json
+    assert run("export", answered).json["messages"] == shown["messages"]
     assert [message["role"] for message in shown["messages"]] == ["user", "assistant"]
     assert shown["chat"]["id"] == answered
 

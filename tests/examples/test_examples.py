@@ -143,7 +143,11 @@ async def check_page(http: httpx2.AsyncClient) -> None:
             imports = re.findall(r"""^(?:import|export)\b[^'";]*?['"](\.[^'"]+)['"]""", asset.text, re.MULTILINE)
             wanted += [urljoin(place, name) for name in imports]
     bare = {re.sub(r"/assets/[0-9a-f]{16}/", "/assets/", place) for place in seen}
-    assert {"/chat/assets/main.js", "/chat/assets/css/base.css", "/chat/assets/components/app.js"} <= bare
+    assert {
+        "/chat/assets/bundles/main.js",
+        "/chat/assets/bundles/main.css",
+        "/chat/manifest.webmanifest",
+    } <= bare | seen
 
 
 async def test_an_app_with_an_embedded_instance_stops_while_a_stream_is_open(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ async def visits(chromium: Browser) -> AsyncIterator[Visits]:
     made: list[Visit] = []
 
     async def make(url: str, token: str, **options: Any) -> Visit:
-        context = await chromium.new_context(**{"viewport": DESK, **options})
+        context = await chromium.new_context(**{"viewport": DESK, "service_workers": "block", **options})
         context.set_default_timeout(15_000)
         made.append(Visit(context, url, token))
         return made[-1]

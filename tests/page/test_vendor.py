@@ -94,7 +94,8 @@ def test_the_html_has_nothing_inline_and_loads_only_its_own_files() -> None:
     assert page.refused == []
     assert page.loaded
     for address in page.loaded:
-        assert address.startswith("assets/"), "it is found from where the page is, which may be under a path"
+        is_own = address.startswith(("assets/", "manifest."))
+        assert is_own, "it is found from where the page is, which may be under a path"
         assert (PAGE / address.removeprefix("assets/")).is_file(), address
 
 

@@ -9,6 +9,7 @@ from playwright.async_api import BrowserContext, ConsoleMessage, Dialog, Locator
 
 NO_SESSION = r"Failed to load resource: .* 401 \(Unauthorized\)"
 NO_CHAT = r"Failed to load resource: .* 404 \(Not Found\)"
+NO_WORKER = "Service Worker registration blocked by Playwright"  # as the tests ask for; the browser reports it
 NO_SERVER = r"Failed to load resource: net::ERR_|net::ERR_INCOMPLETE_CHUNKED_ENCODING"
 
 SHOWN = """elements => elements.map(element => [
@@ -25,7 +26,7 @@ class Visit:
         self.context = context
         self.url = url
         self.token = token
-        self.expected: list[str] = []
+        self.expected = [NO_WORKER]
         self.requests: list[Request] = []
         self._problems: list[str] = []
         context.on("request", self._on_request)

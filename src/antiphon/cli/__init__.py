@@ -17,6 +17,7 @@ VERBS = {
     "chat": "Chat with a model in the terminal.",
     "ls": "List chats, latest change first.",
     "show": "Show a chat's messages.",
+    "export": "Write a chat to a file, as JSON or Markdown.",
     "send": "Send a message to a chat.",
     "tail": "Follow the events of a chat.",
     "approve": "Approve or deny a tool call.",

@@ -12,7 +12,7 @@ import structlog
 
 from antiphon.observe.metrics import METRICS
 
-BEAT_S = 0.25
+BEAT_S = 0.5
 """How often the loop reports that it runs, in seconds."""
 STALL_S = 1.0
 """How long the loop may not report before that counts as a stall, in seconds."""

@@ -6,6 +6,7 @@ import { closeChat, openChat, openId, view } from './chat.js';
 import { closeFeed, openFeed } from './chats.js';
 import { App } from './components/app.js';
 import { closeInstance, closeInstances, openInstance, openInstances } from './instances.js';
+import { keepFiles } from './kept_files.js';
 import { clearArrived, outbox, resumeOutbox } from './outbox.js';
 import { shownChatId, shownInstanceId } from './route.js';
 import { loadIdentity, isAdmin, session, startSession } from './session.js';
@@ -34,5 +35,8 @@ const instancesShown = computed(() => (session.value === 'in' && isAdmin.value ?
 effect(() => (instancesShown.value === null ? closeInstances() : openInstances()));
 effect(() => (instancesShown.value ? openInstance(instancesShown.value) : closeInstance()));
 
-render(h(App), document.getElementById('app'));
+const app = document.getElementById('app');
+app.replaceChildren(); // the frame that is shown before this runs
+render(h(App), app);
 startSession();
+keepFiles();

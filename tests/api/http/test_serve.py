@@ -404,6 +404,7 @@ def _is_draining(running: ServerProcess) -> bool:
 def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
     with server_process(tmp_path / "data", "--drain-s", "60") as running:
         assert running.ask("POST", "/chats", {"content": "/stall 60"})[0] == 201
+        wait_until_sync(lambda: model_calls(running), "the model is called (else there is nothing to wait for)")
         running.signal()
         wait_until_sync(lambda: _is_draining(running), what="it drains")
         running.signal()

@@ -38,9 +38,13 @@ QUEUED_CALLS_MAX = 64
 """Maximum number of calls queued for one peer; the rest stays in its own queue."""
 QUEUED_SUBSCRIPTIONS_MAX = 50
 """Maximum number of subscriptions read from one peer in a row, in the loop's thread."""
-POLL_S = 0.05
+POLL_S = 0.5
+"""How often failed handshakes are counted, and subscriptions are polled whatever the descriptor has signalled, in
+seconds."""
+REBIND_S = 0.05
+"""Pause between two tries to bind the socket of events again, in seconds."""
 POLLED_MAX = 5_000
-"""How often subscriptions are polled, in seconds, and the maximum number read at once."""
+"""Maximum number of subscriptions that are read at once."""
 BIND_TRIES_MAX = 200
 LINGER_MS = 1_000
 IPC_PATH_MAX = 107
@@ -73,6 +77,7 @@ class InstanceSockets:
         self._pub: zmq.Socket[bytes] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._readable: asyncio.Future[None] | None = None
+        self._subscription: asyncio.Future[None] | None = None
         self._frames: list[bytes] = []
         self.subscriptions = Subscriptions(limits)
         self.subscribed: Signal[bool] = Signal("subscribed")
@@ -131,6 +136,7 @@ class InstanceSockets:
                     self._publish_large(self._pub, frame)
             except zmq.Again:
                 METRICS.unexpected.labels("dropped_frame").inc()
+        self._check_subscriptions()
 
     def _publish_large(self, pub: zmq.Socket[bytes], frame: bytes) -> None:
         if not self._large_frames.has_room("all", len(frame)):
@@ -148,7 +154,33 @@ class InstanceSockets:
             self._count_failed(self._rpc_ear)
             if self.subscriptions.is_flooded:
                 await self._rebind()
-            await asyncio.sleep(0 if has_seen_some else POLL_S)
+            await (asyncio.sleep(0) if has_seen_some else self._wait_subscription())
+
+    async def _wait_subscription(self) -> None:
+        """Until a subscription may have come, or POLL_S is over. The descriptor signals once for all that came, and
+        sending takes the signal, so `_flush` checks for subscriptions as well."""
+        if self._pub is None:
+            await asyncio.sleep(REBIND_S)
+            return
+        loop, descriptor = asyncio.get_running_loop(), self._pub.fileno()
+        self._subscription = loop.create_future()
+        loop.add_reader(descriptor, self._check_subscriptions)
+        try:
+            self._check_subscriptions()
+            async with asyncio.timeout(POLL_S):
+                await self._subscription
+        except TimeoutError:
+            pass
+        finally:
+            loop.remove_reader(descriptor)
+            self._subscription = None
+
+    def _check_subscriptions(self) -> None:
+        waiter = self._subscription
+        if waiter is None or waiter.done() or self._pub is None:
+            return
+        if int(self._pub.getsockopt(zmq.EVENTS)) & READABLE:
+            waiter.set_result(None)
 
     def _poll_subscriptions(self) -> bool:
         """Apply the pending subscriptions; whether there were any."""
@@ -175,7 +207,7 @@ class InstanceSockets:
         self._close_pub(linger_ms=0)
         self.subscriptions.clear()
         for _ in range(BIND_TRIES_MAX):
-            await asyncio.sleep(POLL_S)
+            await asyncio.sleep(REBIND_S)
             with contextlib.suppress(Unavailable):
                 self._pub = self._bind_pub(self.pub_endpoint)
                 return

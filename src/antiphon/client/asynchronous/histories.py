@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Literal
 
@@ -70,10 +71,21 @@ class AsyncHistories(AsyncRequestGroup):
             OSError: it cannot be written.
         """
         with DownloadedFile(path) as written:
-            async with aclosing(self._connection.download(api_requests.export(chat_id, format))) as pieces:
+            async with aclosing(self.export(chat_id, format=format)) as pieces:
                 async for piece in pieces:
                     written.write(piece)
         return written.size
+
+    async def export(
+        self,
+        chat_id: str,
+        *,
+        format: Literal["json", "markdown"] = "json",  # noqa: A002 - the wire's own word
+    ) -> AsyncGenerator[bytes, None]:
+        """The bytes of a chat with all of its messages, piece by piece, as in `export_to`."""
+        async with aclosing(self._connection.download(api_requests.export(chat_id, format))) as pieces:
+            async for piece in pieces:
+                yield piece
 
     async def create_share(self, chat_id: str) -> shapes.NewShare:
         """Make a link by which anyone reads the chat: the address of the web UI and `#/shared/<secret>`. The secret

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections.abc import Generator
 from contextlib import closing
 from typing import Literal
 
@@ -71,10 +72,21 @@ class Histories(RequestGroup):
             OSError: it cannot be written.
         """
         with DownloadedFile(path) as written:
-            with closing(self._connection.download(api_requests.export(chat_id, format))) as pieces:
+            with closing(self.export(chat_id, format=format)) as pieces:
                 for piece in pieces:
                     written.write(piece)
         return written.size
+
+    def export(
+        self,
+        chat_id: str,
+        *,
+        format: Literal["json", "markdown"] = "json",  # noqa: A002 - the wire's own word
+    ) -> Generator[bytes, None]:
+        """The bytes of a chat with all of its messages, piece by piece, as in `export_to`."""
+        with closing(self._connection.download(api_requests.export(chat_id, format))) as pieces:
+            for piece in pieces:
+                yield piece
 
     def create_share(self, chat_id: str) -> shapes.NewShare:
         """Make a link by which anyone reads the chat: the address of the web UI and `#/shared/<secret>`. The secret
