@@ -122,6 +122,7 @@ function finish(key, xhr, file) {
 function problemOf(status, answer, file) {
   if (status === 0) return 'The upload was interrupted. Try it again.';
   if (status === 413) return `${sizeWords(file.size)} is too large for this server.`;
+  if (answer?.error?.reason) return `The server refuses this file: ${answer.error.reason}.`;
   return answer?.error?.message ?? `The server refused the file (${status}).`;
 }
 

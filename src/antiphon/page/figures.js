@@ -12,7 +12,10 @@ export function durationWords(ms) {
 }
 
 /** 'Thought for 4 s'; 'Thought' if the time is unknown. */
-export const thoughtWords = (ms) => (ms >= 1000 ? `Thought for ${durationWords(Math.round(ms / 1000) * 1000)}` : 'Thought');
+export function thoughtWords(ms) {
+  if (!(ms >= 1000)) return 'Thought';
+  return `Thought for ${ms < 9950 ? `${Math.round(ms / 1000)} s` : durationWords(ms)}`;
+}
 
 /** 950 tokens, 12.3k tokens. */
 export function tokenWords(count) {

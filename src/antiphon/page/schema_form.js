@@ -18,7 +18,7 @@ const FORMATS = { date: 'date', 'date-time': 'datetime-local', time: 'time', ema
 export function fieldOf(given, { name = '', isRequired = true, root = given, depth = 0 } = {}) {
   const schema = resolved(given, root);
   const field = {
-    kind: kindOf(schema, depth),
+    kind: kindOf(schema, root, depth),
     name,
     label: text(schema.title) || name,
     hint: text(schema.description),
@@ -54,12 +54,12 @@ function resolved(given, root) {
 
 const without = (schema, ...names) => Object.fromEntries(Object.entries(schema).filter(([name]) => !names.includes(name)));
 
-function kindOf(schema, depth) {
+function kindOf(schema, root, depth) {
   const type = Array.isArray(schema.type) ? schema.type.find((each) => each !== 'null') : schema.type;
   if (choicesOf(schema).length) return 'choice';
   if (type === 'boolean' || type === 'integer' || type === 'number') return type;
   if (type === 'string' || (!type && depth === 0 && !schema.properties && !schema.anyOf && !schema.oneOf)) return textKind(schema);
-  if (type === 'array' && schema.items && choicesOf(schema.items).length) return 'choices';
+  if (type === 'array' && schema.items && choicesOf(resolved(schema.items, root)).length) return 'choices';
   const count = Object.keys(schema.properties ?? {}).length;
   if ((type === 'object' || !type) && count > 0 && count <= FIELDS_MAX && depth <= 1) return 'object';
   return 'json';

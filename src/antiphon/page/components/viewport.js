@@ -38,6 +38,7 @@ class Viewport {
   isStuck = true;
   anchor = null; // {key, offset_px}: the first visible row and its distance to the top of the viewport
   pinned = new Set();
+  last_px = 0; // scrollTop as it was left
   range = [0, 0];
   hasOverflow = false; // as of the last resizing: asking for it in a rendering would force a layout
 
@@ -110,6 +111,7 @@ class Viewport {
     if (!element) return;
     if (this.isStuck && !this.hasLater) {
       element.scrollTop = element.scrollHeight;
+      this.last_px = element.scrollTop;
       return;
     }
     const row = this.anchor && this.find(this.anchor.key);
@@ -157,7 +159,10 @@ class Viewport {
   scrolled() {
     const { scrollHeight, scrollTop, clientHeight } = this.scroller.current;
     const bottom_px = scrollHeight - scrollTop - clientHeight;
-    this.isStuck = bottom_px < BOTTOM_PX && !this.hasLater;
+    // while the end is shown, only scrolling up leaves it: what is added below may be scrolled past a moment later
+    const isStill = this.isStuck && scrollTop >= this.last_px - 1;
+    this.isStuck = (isStill || bottom_px < BOTTOM_PX) && !this.hasLater;
+    this.last_px = scrollTop;
     this.findAnchor();
     this.pin();
     this.onScrolled({ top_px: scrollTop, bottom_px, isStuck: this.isStuck });
