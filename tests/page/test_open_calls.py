@@ -27,6 +27,13 @@ def pay(amount: int) -> str:
     """Pay."""
     return f"paid {amount}"
 
+FORM = {"type": "object", "required": ["name", "age"], "properties": {
+    "name": {"type": "string", "title": "Name"}, "age": {"type": "integer", "title": "Age", "minimum": 18},
+    "meal": {"enum": ["fish", "soup"], "title": "Meal"}, "vegan": {"type": "boolean", "title": "Vegan"},
+    "days": {"type": "array", "title": "Days", "items": {"enum": ["Mon", "Tue", "Wed"]}},
+    "at": {"type": "object", "title": "Address", "properties": {"city": {"type": "string", "title": "City"}}},
+}}
+
 async def agent(turn):
     if turn.text == "delegate":
         answers = await turn.spawn("which", "number")
@@ -40,6 +47,8 @@ async def agent(turn):
         yield f"You said {await turn.ask('How many?', {'type': 'integer'}) + 1}."
     elif turn.text == "which":
         yield f"You said {await turn.ask('Which?', {'enum': ['red', 'blue']})}."
+    elif turn.text == "form":
+        yield f"You said {await turn.ask('Who comes?', FORM)}."
     elif turn.text == "pick":
         result = await turn.call(ToolCall("pick", {}))
         yield f"Picked {result.result}."
@@ -70,6 +79,7 @@ async def test_a_call_is_approved_with_other_arguments(tab: Tab) -> None:
     editor = tab.page.get_by_role("textbox", name="Arguments")
     await editor.fill("no JSON")
     await tab.page.get_by_role("button", name="Allow with these").click()
+    await expect(tab.page.get_by_role("alert").filter(has_text="This is not JSON")).to_be_visible()
     await editor.fill('{"amount": 5}')
     await tab.page.get_by_role("button", name="Allow with these").click()
     await expect(tab.message("assistant").last).to_contain_text("paid 5")
@@ -117,6 +127,35 @@ async def test_a_question_is_answered_by_text_or_a_number(tab: Tab, asked: str, 
         await expect(tab.page.get_by_text("This is not a number.")).to_be_visible()
     await field.fill(typed)
     await field.press("Enter")
+    await expect(tab.message("assistant").last).to_contain_text(f"You said {said}.")
+
+
+async def test_a_call_is_denied_with_a_reason(tab: Tab) -> None:
+    await tab.start_chat("pay")
+    await expect(tab.page.get_by_test_id("approval")).to_contain_text("Waits until")
+    await tab.button("Deny").click()
+    await tab.page.get_by_role("textbox", name="Reason").fill("too much")
+    await tab.button("Deny").click()
+    await expect(tab.message("assistant").last).to_contain_text("too much")
+
+
+async def test_a_question_with_a_schema_is_a_form(tab: Tab) -> None:
+    await tab.start_chat("form")
+    form = tab.page.get_by_test_id("question")
+    await tab.button("Send answer", of=form).click()
+    await expect(form.get_by_text("Please fill this in.")).to_have_count(2)
+    await expect(form.get_by_label("Name")).to_be_focused()
+    await form.get_by_label("Name").fill("Ada")
+    await form.get_by_label("Age").fill("7")
+    await tab.button("Send answer", of=form).click()
+    await expect(form.get_by_text("At least 18, please.")).to_be_visible()
+    await form.get_by_label("Age").fill("36")
+    await form.get_by_label("Meal").select_option("soup")
+    await form.get_by_label("Vegan").check()
+    await form.get_by_label("Tue").check()
+    await form.get_by_label("City").fill("Paris")
+    await tab.button("Send answer", of=form).click()
+    said = "{'age': 36, 'at': {'city': 'Paris'}, 'days': ['Tue'], 'meal': 'soup', 'name': 'Ada', 'vegan': True}"
     await expect(tab.message("assistant").last).to_contain_text(f"You said {said}.")
 
 

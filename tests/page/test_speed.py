@@ -30,9 +30,9 @@ SHOWN_MAX = 60
 SCROLL_TO_START = """async () => {
     const list = document.querySelector('[data-testid=transcript]');
     for (let tries = 0; tries < 5000; tries++) {
-        list.scrollTop -= 900;
+        list.scrollTop -= 4000;
         await new Promise((resolve) => requestAnimationFrame(resolve));
-        if (list.scrollTop === 0 && !document.querySelector('.earlier')) return;
+        if (list.scrollTop === 0 && !document.querySelector('[data-kind=earlier]')) return;
     }
 }"""
 ANSWER = "Answer **{n}** with `code`, a [link](https://example.org) and some words to fill more than one line of it."
@@ -45,12 +45,12 @@ new PerformanceObserver((list) => {
 """
 
 
-async def store_history(store: Store) -> str:
-    """A chat of 2,000 messages; its id."""
+async def store_history(store: Store, count: int = MESSAGES) -> str:
+    """A chat of `count` messages; its id."""
     owner_id = await store.create_owner("admin", is_admin=True)
     chat = StoredChat(store, str(uuid.uuid4()))
     await chat.create(owner_id=owner_id, title="A long one")
-    for n in range(MESSAGES // 2):
+    for n in range(count // 2):
         await chat.send(f"Question {n}, and what one says beside it")
         await chat.start()
         await chat.answer(ANSWER.format(n=n))

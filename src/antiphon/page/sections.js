@@ -7,7 +7,7 @@
 
 const SECTION_CHARS = 2000; // from this length on a section is cut at the next good place
 const SECTION_CHARS_MAX = 4000; // and here at any line
-const LINE_CHARS_MAX = 12_000;
+const LINE_CHARS_MAX = 6000;
 const CHUNK_CHARS = 8000; // of code
 const DEFINITIONS_MAX = 2000; // links and footnotes
 const LINES_PER_CHECK = 128;

@@ -154,6 +154,8 @@ function applyFact(view, fact) {
   next.chat = { ...next.chat, status: next.status, seq: fact.seq, queue_length: next.queue.length };
   if (fact.draft !== undefined && fact.draft !== view.preview.draft) {
     next.preview = openDraft(fact.draft);
+    // the result of one call does not end the progress of those beside it
+    if (fact.message?.role === 'tool') next.preview.progress = view.preview.progress;
     next.retry = fact.type === 'retry_scheduled' ? next.retry : null;
   }
   if (!isBusy(next)) Object.assign(next, { turnId: null, retry: null, holder: 'none' });

@@ -87,7 +87,7 @@ function useToEndWhenSent(port, count) {
   }, [count]);
 }
 
-const More = ({ kind, onClick }) => html`<button type="button" class="quiet earlier" disabled=${loading.value !== ''}
+const More = ({ kind, onClick }) => html`<button type="button" class="quiet earlier" data-kind=${kind} disabled=${loading.value !== ''}
   onClick=${onClick}>${loading.value ? 'Loading…' : `Show ${kind}`}</button>`;
 
 // --- messages ---------------------------------------------------------------------------------------
