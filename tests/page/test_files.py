@@ -133,7 +133,10 @@ async def test_files_fit_a_phone(visits: Visits, server: ServerProcess) -> None:
     )
     tab = await visit.open()
     await shown_chat(tab, server, "/call chart {}")
-    for row in (tab.page.locator(".call-frame").get_by_test_id("picture"), tab.page.locator(".call-frame").get_by_test_id("download")):
+    for row in (
+        tab.page.locator(".call-frame").get_by_test_id("picture"),
+        tab.page.locator(".call-frame").get_by_test_id("download"),
+    ):
         box = await row.bounding_box()
         assert box is not None
         assert box["x"] >= 0

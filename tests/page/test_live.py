@@ -31,7 +31,7 @@ def text_of(message: dict[str, Any]) -> str:
 
 
 async def said(server: ServerProcess, chat_id: str) -> list[tuple[int, str, str]]:
-    """The expected content of the tab at the end: (id, role, text) of each message. Results are shown in their calls."""
+    """The expected content of the tab at the end: (id, role, text) of each message but the results of calls."""
     messages = (await stored(server, chat_id))["messages"]
     return [(message["id"], message["role"], text_of(message)) for message in messages if message["role"] != "tool"]
 
@@ -213,11 +213,17 @@ async def test_the_queue_is_edited_moved_deleted_and_promoted(tab: Tab, server: 
     await tab.button("Edit", of=tab.queue.nth(0)).click()
     await tab.queue.get_by_label("Text").fill("/say first")
     await tab.button("Save", of=tab.queue.nth(0)).click()
-    await expect(tab.queue.locator(".queued-text")).to_have_text(["/say first", "/say two", "/say three", "/say four"])
+    await expect(tab.queue.locator(".queued-text")).to_have_text(
+        ["/say first", "/say two", "/say three", "/say four"]
+    )
     await tab.button("Move down", of=tab.queue.nth(0)).click()
-    await expect(tab.queue.locator(".queued-text")).to_have_text(["/say two", "/say first", "/say three", "/say four"])
+    await expect(tab.queue.locator(".queued-text")).to_have_text(
+        ["/say two", "/say first", "/say three", "/say four"]
+    )
     await tab.button("Move up", of=tab.queue.nth(3)).click()
-    await expect(tab.queue.locator(".queued-text")).to_have_text(["/say two", "/say first", "/say four", "/say three"])
+    await expect(tab.queue.locator(".queued-text")).to_have_text(
+        ["/say two", "/say first", "/say four", "/say three"]
+    )
     await expect(tab.button("Move up", of=tab.queue.nth(0))).to_be_disabled()
     await tab.button("Delete", of=tab.queue.nth(1)).click()
     await expect(tab.queue.locator(".queued-text")).to_have_text(["/say two", "/say four", "/say three"])

@@ -96,7 +96,7 @@ LINE = "This is **bold** line number {n}.\n\n"
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_a_very_long_answer_is_markdown_to_its_end_and_its_start(page: Any, server: Server, end: str) -> None:
-    """Carriage returns neither lose nor double text. Only what is near the viewport is in the document."""
+    """Carriage returns neither lose nor double text. Only what is around the viewport is in the document."""
     count = 20_000
     show(page, server, "".join(LINE.format(n=n) for n in range(count)).replace("\n", end))
     last = page.locator(".block").last

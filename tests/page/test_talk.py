@@ -168,8 +168,11 @@ async def test_a_model_is_chosen_for_the_next_messages(visits: Visits, server: S
     assert (posted.post_data_json or {})["model"] == "fast"
 
 
-HOSTILE = r"""$\href{javascript:alert(1)}{x}$ $\unicode{<img src=x onerror=alert(1)>}$ $\includegraphics{https://example.org/x.png}$
-$\style{background:url(https://example.org)}{x}$ $\label{app} x$ $\def\a{\a\a}\a$ $\class{hidden}{x}$ $<script>alert(1)</script>$
+HOSTILE = r"""
+$\href{javascript:alert(1)}{x}$ $\unicode{<img src=x onerror=alert(1)>}$
+$\includegraphics{https://example.org/x.png}$
+$\style{background:url(https://example.org)}{x}$ $\label{app} x$
+$\def\a{\a\a}\a$ $\class{hidden}{x}$ $<script>alert(1)</script>$
 
 $$\begin{matrix} a & b \\ c & d \end{matrix}$$ and \(x^2\) and \[y_1\] and $5 and $6.
 
@@ -194,6 +197,7 @@ async def test_formulas_diagrams_and_footnotes_run_nothing(tab: Tab, server: Ser
     await tab.wait_idle()
     answer = tab.message("assistant", "end")
     await expect(answer.locator("math").first).to_be_attached()
-    await expect(answer.locator("[onerror], script, iframe, object, [id], [style*=url], a[href^=javascript]")).to_have_count(0)
+    unsafe = "[onerror], script, iframe, object, [id], [style*=url], a[href^=javascript]"
+    await expect(answer.locator(unsafe)).to_have_count(0)
     await expect(answer.locator("img")).to_have_count(0)
     await expect(answer).to_contain_text("$5 and $6")

@@ -26,7 +26,9 @@ export function attachedFiles(chatId) {
 }
 
 const afterReload = (file) =>
-  file.state === 'ready' ? file : { ...file, state: 'lost', problem: 'Not uploaded: the page was reloaded. Add it again.' };
+  file.state === 'ready'
+    ? file
+    : { ...file, state: 'lost', problem: 'Not uploaded: the page was reloaded. Add it again.' };
 
 const sources = new Map(); // by key: {file (a File), list, xhr?}
 const waiting = [];
@@ -37,13 +39,22 @@ export function attach(chatId, files) {
   const list = attachedFiles(chatId);
   const free = Math.max(0, FILES_MAX - list.peek().length);
   const added = [...files].slice(0, free).map((file) => {
-    const item = { key: randomId(), name: file.name || 'file', size: file.size, media_type: file.type, state: 'waiting', share: 0 };
+    const item = {
+      key: randomId(),
+      name: file.name || 'file',
+      size: file.size,
+      media_type: file.type,
+      state: 'waiting',
+      share: 0,
+    };
     sources.set(item.key, { file, list });
     return item;
   });
   list.value = [...list.peek(), ...added];
   added.forEach((item) => enqueue(item.key));
-  return files.length > free ? `A message can have at most ${FILES_MAX} files; ${files.length - free} were not attached.` : '';
+  return files.length > free
+    ? `A message can have at most ${FILES_MAX} files; ${files.length - free} were not attached.`
+    : '';
 }
 
 /** Removes a file, and ends its upload. */
@@ -62,7 +73,17 @@ export function uploadAgain(key) {
 }
 
 /** The message parts of files that were uploaded. */
-export const partsOf = (files) => files.map(({ file_id, name }) => ({ type: 'file-reference', file_id, file_name: name }));
+export const partsOf = (files) =>
+  files.map(({ file_id, name }) => ({ type: 'file-reference', file_id, file_name: name }));
+
+/** The uploaded files of a message's content, as attached files. */
+export const filesOf = (content) =>
+  (Array.isArray(content) ? content : [])
+    .filter((part) => part.type === 'file-reference' && part.file_id)
+    .map(({ file_id, file_name, size = 0, media_type = '' }) => {
+      const name = file_name || 'file';
+      return { key: randomId(), name, size, media_type, state: 'ready', share: 1, file_id };
+    });
 
 function enqueue(key) {
   waiting.push(key);

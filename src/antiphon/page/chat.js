@@ -178,7 +178,9 @@ export const showEnd = () => (history.value = emptyHistory());
 
 /** Whether the shown turn is being interrupted, by this or another client. */
 export const isStopping = computed(
-  () => view.value?.status === 'interrupting' || (interruptedTurn.value !== 0 && interruptedTurn.value === view.value?.turnId),
+  () =>
+    view.value?.status === 'interrupting' ||
+    (interruptedTurn.value !== 0 && interruptedTurn.value === view.value?.turnId),
 );
 
 /** Interrupts the shown turn, and no later one. */
@@ -198,4 +200,3 @@ export async function stop() {
     if (!interrupted) giveUp();
   });
 }
-

@@ -1,6 +1,7 @@
 // The commands on the open chat: a refusal becomes the notice, or a sentence of the caller's.
 
 import { path, request, requestUntilAnswered } from './api.js';
+import { FILES_MAX, attachedFiles, filesOf } from './attachments.js';
 import { openId, view } from './chat.js';
 import { notice, report } from './notice.js';
 import { unsentText } from './unsent.js';
@@ -19,7 +20,7 @@ export const deleteQueued = (id) => report(() => request('DELETE', here('queue',
 export const promoteQueued = (id) => report(() => request('POST', here('queue', id, 'promote')));
 export const moveQueued = (id, before) => report(() => request('POST', here('queue', id, 'move'), { before }));
 
-/** Stops the answer and removes the waiting messages; their texts return to the composer. */
+/** Stops the answer and removes the waiting messages; their texts and files return to the composer. */
 export async function stopEverything() {
   const { turnId, queue } = view.peek() ?? {};
   if (!turnId) return;
@@ -32,6 +33,9 @@ export async function stopEverything() {
   const texts = queue.map((item) => textOf(item.content)).filter(Boolean);
   const typed = unsentText(chatId);
   typed.value = [...texts, typed.peek()].filter(Boolean).join('\n\n');
+  const files = queue.flatMap((item) => filesOf(item.content));
+  const attached = attachedFiles(chatId);
+  if (files.length) attached.value = [...files, ...attached.peek()].slice(0, FILES_MAX);
 }
 
 // --- calls that wait --------------------------------------------------------------------------------

@@ -39,7 +39,11 @@ export function withLaterPage(history, view, page) {
   const isAtEnd = !page.has_more || (later.at(-1)?.id ?? 0) >= end;
   const whole = [...history.older, ...later].filter((message) => !isAtEnd || message.id < end);
   const isCut = whole.length > HELD_MAX;
-  return { older: isCut ? whole.slice(-HELD_MAX) : whole, hasEarlier: history.hasEarlier || isCut, isDetached: !isAtEnd };
+  return {
+    older: isCut ? whole.slice(-HELD_MAX) : whole,
+    hasEarlier: history.hasEarlier || isCut,
+    isDetached: !isAtEnd,
+  };
 }
 
 /** The window after the history was cut: the messages from `id` on are gone. */

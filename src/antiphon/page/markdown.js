@@ -13,7 +13,9 @@ const HIGHLIGHT_CHARS_MAX = 50_000;
 const DATA_IMAGE = /^data:image\/(?:png|jpeg|gif|webp|avif|svg\+xml)[;,]/i;
 
 const TAGS =
-  'a blockquote br code del em h1 h2 h3 h4 h5 h6 hr img input li ol p pre span strong sup table tbody td th thead tr ul'.split(' ');
+  'a blockquote br code del em h1 h2 h3 h4 h5 h6 hr img input li ol p pre span strong sup table tbody td th thead tr ul'.split(
+    ' ',
+  );
 const ATTRIBUTES = 'align alt checked class disabled href rel src start target title type'.split(' ');
 // the classes of the highlighter, as in "hljs-title function_ inherited__", of formulas and of references to footnotes
 const CLASSES = /^(?:hljs(?:-[\w-]+)?(?: [a-z]+_{1,2})*|math-inline|math-block|note-reference)$/;

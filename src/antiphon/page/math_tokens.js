@@ -36,10 +36,17 @@ export function mathExtensions(escape) {
   };
   const startOfBlock = (src) => src.match(/^ {0,3}(?:\$\$|\\\[)/m)?.index;
   const reference = ({ id }) => `<sup class="note-reference">${escape(id)}</sup>`;
-  const formula = ({ tex, isBlock }) => `<code class="math-${isBlock ? 'block' : 'inline'}">${escape(tex.slice(0, TEX_CHARS_MAX))}</code>`;
+  const formula = ({ tex, isBlock }) =>
+    `<code class="math-${isBlock ? 'block' : 'inline'}">${escape(tex.slice(0, TEX_CHARS_MAX))}</code>`;
   return [
     { name: 'formula', level: 'inline', start, tokenizer: inline, renderer: formula },
     { name: 'noteReference', level: 'inline', start, tokenizer: note, renderer: reference },
-    { name: 'formulaBlock', level: 'block', start: startOfBlock, tokenizer: block, renderer: (token) => `<p>${formula(token)}</p>` },
+    {
+      name: 'formulaBlock',
+      level: 'block',
+      start: startOfBlock,
+      tokenizer: block,
+      renderer: (token) => `<p>${formula(token)}</p>`,
+    },
   ];
 }

@@ -20,7 +20,8 @@ export async function loadModels() {
 }
 
 /** The name of a model as it is shown. */
-export const modelWords = (name) => (models.value?.models.some((model) => model.name === name && model.is_demo) ? 'Demo model' : name);
+export const modelWords = (name) =>
+  models.value?.models.some((model) => model.name === name && model.is_demo) ? 'Demo model' : name;
 
 const chosen = new Map();
 

@@ -20,7 +20,16 @@ export function rowsOf(messages, held = new Map()) {
     if (message.role === 'user') question = message;
     const row = message.role === 'tool' ? open.get(callIdOf(message)) : joinable(rows.at(-1), message);
     if (row) row.messages.push(message);
-    else rows.push({ key: keyOf(message), kind: message.role, message, messages: [message], question, before, isTurnEnd: false });
+    else
+      rows.push({
+        key: keyOf(message),
+        kind: message.role,
+        message,
+        messages: [message],
+        question,
+        before,
+        isTurnEnd: false,
+      });
     if (message.role === 'tool') open.delete(callIdOf(message));
     for (const call of callsOf(message)) open.set(call.tool_call_id, row ?? rows.at(-1));
     before = message.id;
@@ -29,7 +38,7 @@ export function rowsOf(messages, held = new Map()) {
   return rows.map((row) => (isSame(held.get(row.key), row) ? held.get(row.key) : row));
 }
 
-/** An answer and the draft that it replaces have the same key: it is not rendered anew, and unfolded parts stay so. */
+/** An answer and the draft that it replaces have the same key: it is not rendered again, and unfolded parts stay so. */
 export const keyOf = (message) => (message.draft ? `d${message.draft}` : `m${message.id}`);
 
 const callIdOf = (message) => message.content?.[0]?.tool_call_id;
@@ -91,7 +100,8 @@ function addItems(items, message, results) {
   (message.content ?? []).forEach((part, index) => {
     const key = `${keyOf(message)}.${index}`;
     if (part.type === 'tool-call') items.push({ type: 'call', call: callOf(part, key, message, results) });
-    else if (part.type === 'reasoning') items.push({ type: 'part', part, key, thought_ms: message.thought_ms?.[thought++] });
+    else if (part.type === 'reasoning')
+      items.push({ type: 'part', part, key, thought_ms: message.thought_ms?.[thought++] });
     else items.push({ type: 'part', part, key });
   });
 }
@@ -112,7 +122,8 @@ function folded(items) {
   const shown = [];
   let run = [];
   const flush = () => {
-    if (run.length >= FOLDED_MIN) shown.push({ type: 'calls', calls: run.map((item) => item.call), key: `f${run[0].call.key}` });
+    if (run.length >= FOLDED_MIN)
+      shown.push({ type: 'calls', calls: run.map((item) => item.call), key: `f${run[0].call.key}` });
     else shown.push(...run);
     run = [];
   };
@@ -127,7 +138,7 @@ function folded(items) {
   return shown;
 }
 
-/** The tokens, the cost in millionths and the model of the answers of a turn, as far as they are known. */
+/** The tokens, the cost in millionths and the model of the answers of a turn; undefined: unknown. */
 export function figuresOf(messages) {
   const figures = { input: 0, output: 0, cost_micros: undefined, model: '', at: messages.at(-1)?.created_at };
   for (const { usage, model, role } of messages) {

@@ -52,13 +52,15 @@ function resolved(given, root) {
   return schema;
 }
 
-const without = (schema, ...names) => Object.fromEntries(Object.entries(schema).filter(([name]) => !names.includes(name)));
+const without = (schema, ...names) =>
+  Object.fromEntries(Object.entries(schema).filter(([name]) => !names.includes(name)));
 
 function kindOf(schema, root, depth) {
   const type = Array.isArray(schema.type) ? schema.type.find((each) => each !== 'null') : schema.type;
   if (choicesOf(schema).length) return 'choice';
   if (type === 'boolean' || type === 'integer' || type === 'number') return type;
-  if (type === 'string' || (!type && depth === 0 && !schema.properties && !schema.anyOf && !schema.oneOf)) return textKind(schema);
+  if (type === 'string' || (!type && depth === 0 && !schema.properties && !schema.anyOf && !schema.oneOf))
+    return textKind(schema);
   if (type === 'array' && schema.items && choicesOf(resolved(schema.items, root)).length) return 'choices';
   const count = Object.keys(schema.properties ?? {}).length;
   if ((type === 'object' || !type) && count > 0 && count <= FIELDS_MAX && depth <= 1) return 'object';
@@ -113,12 +115,19 @@ function objectOf(field, filled, path) {
 }
 
 const isBlank = (filled) =>
-  Object.values(filled).every((each) => each === '' || each === false || each?.length === 0 || (typeof each === 'object' && isBlank(each)));
+  Object.values(filled).every(
+    (each) => each === '' || each === false || each?.length === 0 || (typeof each === 'object' && isBlank(each)),
+  );
 
 function simpleValue(field, filled) {
   const { kind, schema, choices, isRequired } = field;
   if (kind === 'boolean') return { value: filled };
-  if (kind === 'choices') return listOf(schema, filled.map((index) => choices[index][1]), isRequired);
+  if (kind === 'choices')
+    return listOf(
+      schema,
+      filled.map((index) => choices[index][1]),
+      isRequired,
+    );
   if (filled.trim?.() === '') return isRequired ? { error: 'Please fill this in.' } : {};
   switch (kind) {
     case 'choice':

@@ -14,7 +14,12 @@ export function argsWords(args) {
   const entries = Object.entries(args);
   const areShort = entries.every(([, value]) => ['number', 'boolean'].includes(typeof value));
   const isPlain = areShort || entries.length === 1;
-  return short(entries.slice(0, 20).map(([name, value]) => (isPlain ? json(value) : `${name}: ${json(value)}`)).join(', '));
+  return short(
+    entries
+      .slice(0, 20)
+      .map(([name, value]) => (isPlain ? json(value) : `${name}: ${json(value)}`))
+      .join(', '),
+  );
 }
 
 /** The result on one line. */

@@ -61,9 +61,14 @@ export async function showVersion(messageId, number) {
 /** Creates a chat with the history up to a message, and shows it. `as_of` is a seq of the past. */
 export async function fork({ message_id, as_of }) {
   const chatId = openId.peek();
+  if (isForking) return; // a double click
+  isForking = true;
   await report(async () => {
     const body = { id: randomId(), message_id, ...(as_of && { as_of }) };
     const chat = await request('POST', path('chats', chatId, 'fork'), body);
-    show(chat.id);
+    if (chatId === openId.peek()) show(chat.id);
   });
+  isForking = false;
 }
+
+let isForking = false;

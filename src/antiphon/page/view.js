@@ -73,7 +73,8 @@ function fromResync({ chat, messages, has_more, queued_messages, open_draft }) {
 }
 
 /** The calls that a chat is waiting for: {calls, deadline}; null: none, or the server is older. */
-const actionOf = ({ open_calls }) => (open_calls?.length ? { calls: open_calls, deadline: open_calls[0].deadline } : null);
+const actionOf = ({ open_calls }) =>
+  open_calls?.length ? { calls: open_calls, deadline: open_calls[0].deadline } : null;
 
 // --- deltas -----------------------------------------------------------------------------------------
 

@@ -12,24 +12,32 @@ export function Attachments({ chatId }) {
   const files = attachedFiles(chatId).value;
   if (!files.length) return null;
   return html`<ul class="attachments" aria-label="Attached files" data-testid="attachments">
-    ${files.map((file) => html`<li key=${file.key} class=${file.problem ? 'is-error' : ''} data-state=${file.state}>
+    ${files.map(
+      (file) => html`<li key=${file.key} class=${file.problem ? 'is-error' : ''} data-state=${file.state}>
       <${Preview} file=${file} />
       <span class="attached">
         <span class="name" dir="auto" title=${file.name}>${file.name}</span>
         <${State} file=${file} />
       </span>
-      ${file.state === 'failed' && canUploadAgain(file.key) && html`<${IconButton} name="retry" label=${`Upload ${file.name} again`}
-        onClick=${() => uploadAgain(file.key)} />`}
+      ${
+        file.state === 'failed' &&
+        canUploadAgain(file.key) &&
+        html`<${IconButton} name="retry" label=${`Upload ${file.name} again`}
+        onClick=${() => uploadAgain(file.key)} />`
+      }
       <${IconButton} name="close" label=${`Remove ${file.name}`} onClick=${() => detach(chatId, file.key)} />
-    </li>`)}
+    </li>`,
+    )}
   </ul>`;
 }
 
 /** Those of a message that is being sent. */
 export const PendingFiles = ({ files }) =>
   files?.length > 0 &&
-  html`<ul class="attachments">${files.map((file) => html`<li key=${file.key}>
-    <${Preview} file=${file} /><span class="name" dir="auto">${file.name}</span></li>`)}</ul>`;
+  html`<ul class="attachments">${files.map(
+    (file) => html`<li key=${file.key}>
+    <${Preview} file=${file} /><span class="name" dir="auto">${file.name}</span></li>`,
+  )}</ul>`;
 
 function Preview({ file }) {
   if (file.file_id && IMAGES.test(file.media_type)) {

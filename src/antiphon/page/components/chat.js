@@ -36,7 +36,8 @@ export function Chat({ chatId }) {
   `;
 }
 
-const hasEnded = () => streamState.value?.state === 'ended' && ['deleted', 'refused'].includes(streamState.value.reason);
+const hasEnded = () =>
+  streamState.value?.state === 'ended' && ['deleted', 'refused'].includes(streamState.value.reason);
 
 const Notes = ({ chat }) => html`
   ${chat.parent_chat_id && html`<a href=${hrefOf(chat.parent_chat_id)} data-testid="parent">Started by another chat</a>`}

@@ -1,41 +1,42 @@
-// A code block: its language, copy, and the code; long code is in chunks, of which only those near the viewport are
-// rendered.
+// A code block: its language, copy, and the code; long code is in chunks, of which only those around the viewport
+// are rendered.
 
 import { Component } from '../vendor/preact.js';
 import { useMemo } from '../vendor/preact-hooks.js';
 import { highlighted, highlighter, languageOf } from '../markdown.js';
 import { CopyButton } from './copy.js';
-import { Far } from './far.js';
+import { Lazy } from './lazy.js';
 import { html } from './html.js';
 
 const LINE_PX = 20;
-const CHUNKS_NEAR_MAX = 3;
+const CHUNKS_WHOLE_MAX = 3;
 
 // Growing code is plain text: highlighting the whole code in each frame would be slow.
-export function Code({ section, isOpen, isFar }) {
+export function Code({ section, isOpen, isLazy }) {
   const { chunks, info } = section;
   const language = languageOf(info);
   const text = () => chunks.join('').replace(/\n$/, '');
-  const isLong = chunks.length > CHUNKS_NEAR_MAX;
+  const isLong = chunks.length > CHUNKS_WHOLE_MAX;
   return html`<div class="code" data-testid="code">
     <div class="code-head">
       <span>${headWords(language)}</span>
       <${CopyButton} text=${text} words />
     </div>
     <div class="code-text" tabindex="0" role="region" aria-label=${`Code${language ? ` in ${language}` : ''}`}>
-      ${isLong ? chunks.map((chunk, index) => html`<${Chunk} key=${index} text=${chunk} isFar=${index < chunks.length - 1} />`) : html`<${Whole} text=${text()} language=${language} isOpen=${isOpen} isFar=${isFar} />`}
+      ${isLong ? chunks.map((chunk, index) => html`<${Chunk} key=${index} text=${chunk} isLazy=${index < chunks.length - 1} />`) : html`<${Whole} text=${text()} language=${language} isOpen=${isOpen} isLazy=${isLazy} />`}
     </div>
   </div>`;
 }
 
 /** What is said of a code's language. A diagram is shown as its source: drawing it would need a library of megabytes. */
-export const headWords = (language) => (language === 'mermaid' ? 'mermaid: the source of a diagram' : language || 'text');
+export const headWords = (language) =>
+  language === 'mermaid' ? 'mermaid: the source of a diagram' : language || 'text';
 
 const heightOf = (text) => (text.split('\n').length + 1) * LINE_PX;
 
-function Whole({ text, language, isOpen, isFar }) {
+function Whole({ text, language, isOpen, isLazy }) {
   const body = () => html`<${Colored} text=${text} language=${language} isOpen=${isOpen} />`;
-  return html`<${Far} isFar=${isFar} estimate=${() => heightOf(text)} body=${body} />`;
+  return html`<${Lazy} isLazy=${isLazy} estimate=${() => heightOf(text)} body=${body} />`;
 }
 
 function Colored({ text, language, isOpen }) {
@@ -47,11 +48,11 @@ function Colored({ text, language, isOpen }) {
 }
 
 class Chunk extends Component {
-  shouldComponentUpdate({ text, isFar }) {
-    return text !== this.props.text || isFar !== this.props.isFar;
+  shouldComponentUpdate({ text, isLazy }) {
+    return text !== this.props.text || isLazy !== this.props.isLazy;
   }
 
-  render({ text, isFar }) {
-    return html`<${Far} isFar=${isFar} estimate=${() => heightOf(text)} body=${() => html`<pre><code class="hljs">${text}</code></pre>`} />`;
+  render({ text, isLazy }) {
+    return html`<${Lazy} isLazy=${isLazy} estimate=${() => heightOf(text)} body=${() => html`<pre><code class="hljs">${text}</code></pre>`} />`;
   }
 }

@@ -98,7 +98,7 @@ function onPaste(event, add) {
 
 /** Files that are dropped anywhere in the window. Returns whether some are being dragged over it. */
 function useDrop(add) {
-  const [isOver, setOver] = useState(false);
+  const [isDropping, setDropping] = useState(false);
   const latest = useRef(add);
   latest.current = add;
   useEffect(() => {
@@ -106,20 +106,20 @@ function useDrop(add) {
     const onOver = (event) => {
       if (!hasFiles(event)) return;
       event.preventDefault();
-      setOver(true);
+      setDropping(true);
     };
-    const onLeave = (event) => !event.relatedTarget && setOver(false);
+    const onLeave = (event) => !event.relatedTarget && setDropping(false);
     const onDrop = (event) => {
       if (!hasFiles(event)) return;
       event.preventDefault();
-      setOver(false);
+      setDropping(false);
       latest.current([...event.dataTransfer.files]);
     };
     const listeners = Object.entries({ dragover: onOver, dragleave: onLeave, drop: onDrop });
     listeners.forEach(([name, listener]) => addEventListener(name, listener));
     return () => listeners.forEach(([name, listener]) => removeEventListener(name, listener));
   }, []);
-  return isOver;
+  return isDropping;
 }
 
 function FilePicker({ onChosen }) {

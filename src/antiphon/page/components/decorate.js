@@ -45,7 +45,11 @@ function linkNote(reference, notes) {
   const id = reference.textContent;
   const number = notes.findIndex((note) => note.id === id) + 1;
   if (!number) return reference.replaceWith(`[^${id}]`);
-  const button = make('button', 'note-reference', { type: 'button', textContent: number, title: notes[number - 1].text.slice(0, 300) });
+  const button = make('button', 'note-reference', {
+    type: 'button',
+    textContent: number,
+    title: notes[number - 1].text.slice(0, 300),
+  });
   button.ariaLabel = `Footnote ${number}`;
   button.addEventListener('click', () => {
     const note = button.closest('.markdown')?.querySelector(`.notes [data-note="${CSS.escape(id)}"]`);

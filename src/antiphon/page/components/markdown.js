@@ -1,4 +1,4 @@
-// A text in Markdown. Sections that did not change are not rendered again, and those far from the viewport are empty
+// A text in Markdown. Sections that did not change are not rendered again, and those outside of a margin around the viewport are empty
 // boxes of their height: an answer of megabytes costs what is visible of it.
 
 import { Component } from '../vendor/preact.js';
@@ -8,28 +8,31 @@ import { makeSplitter } from '../sections.js';
 import { Code } from './code.js';
 import { decorate } from './decorate.js';
 import { html } from './html.js';
-import { Far } from './far.js';
+import { Lazy } from './lazy.js';
 
 const SLICE_MS = 20; // splitting a long text for the first time takes several tasks
-const NEAR_SECTIONS_MAX = 6; // a text of fewer sections is shown whole
+const WHOLE_SECTIONS_MAX = 6; // a text of fewer sections is shown whole
 
 export function Markdown({ text, isGrowing = false }) {
   const splitter = useRef(null);
   splitter.current ??= makeSplitter();
   const [, goOn] = useReducer((count) => count + 1, 0);
-  const { sections, links, notes, isDone } = splitter.current(text, { budget_ms: SLICE_MS, now: () => performance.now() });
+  const { sections, links, notes, isDone } = splitter.current(text, {
+    budget_ms: SLICE_MS,
+    now: () => performance.now(),
+  });
   useEffect(() => {
     if (isDone) return undefined;
     const timer = setTimeout(goOn, 0);
     return () => clearTimeout(timer);
   });
   if (!isDone && !isGrowing) return html`<${Unread} chars=${text.length} />`;
-  const isLong = sections.length > NEAR_SECTIONS_MAX;
+  const isLong = sections.length > WHOLE_SECTIONS_MAX;
   return html`<div class="markdown" aria-busy=${isDone ? undefined : 'true'}>
     ${sections.map((section, index) => {
       const isLast = index === sections.length - 1;
       return html`<${Section} key=${index} section=${section} links=${links} notes=${notes} isOpen=${isGrowing && isLast}
-        isFar=${isLong && !isLast} />`;
+        isLazy=${isLong && !isLast} />`;
     })}
     ${notes.length > 0 && html`<${Notes} notes=${notes} links=${links} />`}
   </div>`;
@@ -51,16 +54,18 @@ class Section extends Component {
     return Object.keys(next).some((key) => next[key] !== this.props[key]);
   }
 
-  render({ section, links, notes, isOpen, isFar }) {
-    if (section.kind === 'code') return html`<${Code} section=${section} isOpen=${isOpen} isFar=${isFar} />`;
+  render({ section, links, notes, isOpen, isLazy }) {
+    if (section.kind === 'code') return html`<${Code} section=${section} isOpen=${isOpen} isLazy=${isLazy} />`;
     const body = () => html`<${Blocks} text=${section.text} links=${links} notes=${notes} />`;
-    return html`<${Far} isFar=${isFar} estimate=${() => section.text.length * CHAR_PX} body=${body} />`;
+    return html`<${Lazy} isLazy=${isLazy} estimate=${() => section.text.length * CHAR_PX} body=${body} />`;
   }
 }
 
 function Blocks({ text, links, notes }) {
   highlighter.value; // the blocks are rendered again when it is loaded
-  return blocksOf(text, links).map((token, index) => html`<${Block} key=${index} __html=${blockHtml(token, links)} notes=${notes} />`);
+  return blocksOf(text, links).map(
+    (token, index) => html`<${Block} key=${index} __html=${blockHtml(token, links)} notes=${notes} />`,
+  );
 }
 
 function Block({ __html, notes }) {
@@ -74,9 +79,11 @@ function Notes({ notes, links }) {
   const [isAll, setAll] = useState(notes.length <= 50);
   const shown = isAll ? notes : notes.slice(0, 50);
   return html`<section class="notes" aria-label="Footnotes">
-    <ol>${shown.map((note) => html`<li key=${note.id} data-note=${note.id} tabindex="-1">
+    <ol>${shown.map(
+      (note) => html`<li key=${note.id} data-note=${note.id} tabindex="-1">
       <${Blocks} text=${note.text || '…'} links=${links} notes=${[]} />
-    </li>`)}</ol>
+    </li>`,
+    )}</ol>
     ${!isAll && html`<button type="button" class="quiet" onClick=${() => setAll(true)}>Show all ${notes.length} footnotes</button>`}
   </section>`;
 }

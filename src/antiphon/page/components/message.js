@@ -78,8 +78,10 @@ function Answer({ row, live, hasFoot, canRetry, isReadOnly }) {
     : names(message);
   const items = itemsOf(messages);
   return html`<article class="message assistant" aria-label="Answer" ...${marks}>
-    ${items.map((item, index) => html`<${Item} key=${item.key ?? item.call.key} item=${item} live=${live}
-      isGrowing=${isPreview && index === items.length - 1} />`)}
+    ${items.map(
+      (item, index) => html`<${Item} key=${item.key ?? item.call.key} item=${item} live=${live}
+      isGrowing=${isPreview && index === items.length - 1} />`,
+    )}
     ${messages.map((each) => html`<${Ending} message=${each} />`)}
     ${hasFoot && html`<${Foot} row=${row} canRetry=${canRetry} isReadOnly=${isReadOnly} />`}
   </article>`;
@@ -103,7 +105,11 @@ function Foot({ row, canRetry, isReadOnly }) {
   const tokens = figures.input + figures.output;
   const cost = figures.cost_micros === undefined ? '' : `. Cost: ${costWords(figures.cost_micros)}`;
   const title = `${figures.input.toLocaleString('en')} tokens read, ${figures.output.toLocaleString('en')} written${cost}`;
-  const text = () => row.messages.filter((each) => each.role === 'assistant').map((each) => textOf(each.content)).join('\n');
+  const text = () =>
+    row.messages
+      .filter((each) => each.role === 'assistant')
+      .map((each) => textOf(each.content))
+      .join('\n');
   return html`<div class="foot" data-testid="foot">
     <${CopyButton} text=${text} />
     ${canRetry && html`<${IconButton} name="retry" label="Try again" onClick=${() => tryAgain(row, canRetry)} />`}
@@ -118,7 +124,8 @@ function Foot({ row, canRetry, isReadOnly }) {
 }
 
 const ForkButton = ({ message, isReadOnly }) =>
-  !isReadOnly && html`<${IconButton} name="fork" label="Fork from here" onClick=${() => fork({ message_id: message.id })} />`;
+  !isReadOnly &&
+  html`<${IconButton} name="fork" label="Fork from here" onClick=${() => fork({ message_id: message.id })} />`;
 
 async function tryAgain({ message, question }, canRetry) {
   if (canRetry === 'last' || !question) return retry(message.turn_id);

@@ -12,11 +12,14 @@ import { SchemaForm } from './schema_form.js';
 export function OpenCall({ call, args, deadline }) {
   const id = call.tool_call_id;
   if (call.needs === 'approval') return html`<${Approval} id=${id} args=${args} deadline=${deadline} />`;
-  if (call.needs === 'answer') return html`<${Question} id=${id} asked=${call.args ?? args ?? {}} deadline=${deadline} />`;
+  if (call.needs === 'answer')
+    return html`<${Question} id=${id} asked=${call.args ?? args ?? {}} deadline=${deadline} />`;
   return html`<${Result} id=${id} deadline=${deadline} />`;
 }
 
-const Until = ({ deadline }) => deadline && html`<span class="meta until">Waits until <time datetime=${deadline}>${timeWords(deadline)}</time></span>`;
+const Until = ({ deadline }) =>
+  deadline &&
+  html`<span class="meta until">Waits until <time datetime=${deadline}>${timeWords(deadline)}</time></span>`;
 
 function Approval({ id, args, deadline }) {
   const [mode, setMode] = useState('');

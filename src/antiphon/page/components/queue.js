@@ -64,7 +64,9 @@ function onMoveKey(event, queue, item, row) {
   const label = document.activeElement.getAttribute('aria-label');
   // the row that had the focus keeps it: a button that is disabled at the end gives it to the next one
   moveQueued(item.id, before).then(() =>
-    requestAnimationFrame(() => (row?.querySelector(`[aria-label="${label}"]:enabled`) ?? row?.querySelector('button:enabled'))?.focus()),
+    requestAnimationFrame(() =>
+      (row?.querySelector(`[aria-label="${label}"]:enabled`) ?? row?.querySelector('button:enabled'))?.focus(),
+    ),
   );
 }
 

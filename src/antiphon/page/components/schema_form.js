@@ -12,7 +12,13 @@ export function SchemaForm({ schema, yes = 'Send answer', label = 'Answer', onSe
   const [filled, setFilled] = useState(field.initial);
   const [errors, setErrors] = useState({});
   const form = useRef(null);
-  const buttons = field.kind === 'boolean' ? [['Yes', true], ['No', false]] : choicesOf(field.schema);
+  const buttons =
+    field.kind === 'boolean'
+      ? [
+          ['Yes', true],
+          ['No', false],
+        ]
+      : choicesOf(field.schema);
   if (buttons.length && buttons.length <= BUTTONS_MAX) {
     return html`<div class="row">${buttons.map(([words, value], index) => html`<button type="button" key=${index} onClick=${() => onSend(value)}>${words}</button>`)}</div>`;
   }
@@ -33,12 +39,15 @@ export function SchemaForm({ schema, yes = 'Send answer', label = 'Answer', onSe
 
 function Field({ field, filled, onFill, errors, path }) {
   if (field.kind === 'object') {
-    const fields = field.fields.map((each) => html`<${Field} key=${each.name} field=${each} filled=${filled[each.name]} errors=${errors}
-      path=${path ? `${path}.${each.name}` : each.name} onFill=${(value) => onFill({ ...filled, [each.name]: value })} />`);
+    const fields = field.fields.map(
+      (each) => html`<${Field} key=${each.name} field=${each} filled=${filled[each.name]} errors=${errors}
+      path=${path ? `${path}.${each.name}` : each.name} onFill=${(value) => onFill({ ...filled, [each.name]: value })} />`,
+    );
     return path ? html`<fieldset class="group"><legend>${field.label}</legend>${fields}</fieldset>` : fields;
   }
   const error = errors[path];
-  if (field.kind === 'choices') return html`<${Checks} field=${field} filled=${filled} onFill=${onFill} error=${error} />`;
+  if (field.kind === 'choices')
+    return html`<${Checks} field=${field} filled=${filled} onFill=${onFill} error=${error} />`;
   const input = html`<${Input} field=${field} filled=${filled} onFill=${onFill} isWrong=${Boolean(error)} />`;
   const isCheck = field.kind === 'boolean';
   const mark = field.isRequired || isCheck ? '' : ' (optional)';
@@ -74,7 +83,8 @@ function Input({ field, filled, onFill, isWrong }) {
 }
 
 function Checks({ field, filled, onFill, error }) {
-  const toggle = (index, isOn) => onFill(isOn ? [...filled, index].sort((a, b) => a - b) : filled.filter((each) => each !== index));
+  const toggle = (index, isOn) =>
+    onFill(isOn ? [...filled, index].sort((a, b) => a - b) : filled.filter((each) => each !== index));
   return html`<fieldset class="group"><legend>${field.label}${field.isRequired ? '' : ' (optional)'}</legend>
     ${field.hint && html`<span class="hint">${field.hint}</span>`}
     ${field.choices.map(

@@ -20,7 +20,17 @@ export function Call({ call, live, isGrowing }) {
   const { part, result, files } = call;
   const isRunning = !result && live?.ids.has(part.tool_call_id);
   const asked = isRunning && live.isAsked ? openCallOf(part, live.action) : null;
-  const state = asked ? 'waits' : isGrowing ? 'writing' : isRunning ? 'running' : result?.is_error ? 'failed' : result ? 'done' : '';
+  const state = asked
+    ? 'waits'
+    : isGrowing
+      ? 'writing'
+      : isRunning
+        ? 'running'
+        : result?.is_error
+          ? 'failed'
+          : result
+            ? 'done'
+            : '';
   const progress = isRunning ? live.progress[part.tool_call_id] : '';
   return html`<div class="call-frame">
     <${Fold} id=${`c${part.tool_call_id}`} class="tool ${result?.is_error ? 'is-error' : ''}" data-testid="tool-call" data-state=${state}
@@ -37,7 +47,8 @@ const STATE_WORDS = { waits: 'waits for you', writing: 'being written', running:
 
 function Line({ call: { part, result, ms }, state }) {
   return html`<span class="call-line"><code class="tool-name">${part.tool_name}</code><span class="glimpse">(${argsWords(part.args_text ?? part.args)})</span>${
-    result && html`<span class="glimpse result"> → ${result.is_error ? errorWords(result.result) : resultWords(result.result)}</span>`
+    result &&
+    html`<span class="glimpse result"> → ${result.is_error ? errorWords(result.result) : resultWords(result.result)}</span>`
   }</span>
   ${STATE_WORDS[state] && html`<span class="tag">${STATE_WORDS[state]}</span>`}
   ${ms !== undefined && html`<span class="took" title="From the call to its result">${durationWords(ms)}</span>`}`;
@@ -59,7 +70,7 @@ export function Calls({ calls }) {
     body=${() => html`<div class="call-list">${calls.map((call) => html`<${Call} key=${call.key} call=${call} />`)}</div>`} />`;
 }
 
-const DECISIONS = { approved: 'Allowed', denied: 'Denied', result: 'Answered', expired: 'Nobody answered in time' };
+const DECISIONS = { approved: 'Allowed', denied: 'Denied', result: 'Answered', expired: 'Not answered in time' };
 
 /** Who has decided a call that is running now: this window, or another one. */
 function Decided({ decision, callId }) {
@@ -84,7 +95,12 @@ function Children({ callId }) {
   </ul>`;
 }
 
-const CHILD_STATES = { running: 'running', interrupting: 'stopping', requires_action: 'waits for you', error: 'failed' };
+const CHILD_STATES = {
+  running: 'running',
+  interrupting: 'stopping',
+  requires_action: 'waits for you',
+  error: 'failed',
+};
 
 // After a resync from an older server it is unknown what an open call needs; approval is then offered, and refused if
 // the call does not need it.

@@ -14,7 +14,7 @@ import { Slot, Spacer, useViewport } from './viewport.js';
 import { VersionLine } from './versions.js';
 import { Announcer, Failure, Unanswered, Waiting, isUnanswered } from './waiting.js';
 
-const LOAD_AHEAD_PX = 1500; // earlier and later messages are loaded this far before they are reached
+const LOAD_AHEAD_PX = 1500; // earlier and later messages are loaded at this distance before they are reached
 
 export function Transcript({ view, pending }) {
   const rows = useRows(useShownMessages());
@@ -87,7 +87,10 @@ function useToEndWhenSent(port, count) {
   }, [count]);
 }
 
-const More = ({ kind, onClick }) => html`<button type="button" class="quiet earlier" data-kind=${kind} disabled=${loading.value !== ''}
+const More = ({
+  kind,
+  onClick,
+}) => html`<button type="button" class="quiet earlier" data-kind=${kind} disabled=${loading.value !== ''}
   onClick=${onClick}>${loading.value ? 'Loading…' : `Show ${kind}`}</button>`;
 
 // --- messages ---------------------------------------------------------------------------------------
@@ -112,14 +115,17 @@ function Rows({ view, rows, spans, port, isEnd }) {
         canRetry=${hasFoot && isIdle && !shownVersion.value ? (isLast ? 'last' : 'earlier') : ''} />
     </${Slot}>`;
   });
-  if (draft) shown.push(html`<${Slot} key=${draft.key} id=${draft.key} port=${port}><${Message} row=${draft} /></${Slot}>`);
+  if (draft)
+    shown.push(html`<${Slot} key=${draft.key} id=${draft.key} port=${port}><${Message} row=${draft} /></${Slot}>`);
   return shown;
 }
 
 function draftRow({ draft, parts }) {
   const content = parts.filter(Boolean);
   const message = { role: 'assistant', draft, content };
-  return content.length > 0 && { key: keyOf(message), kind: 'assistant', message, messages: [message], isPreview: true };
+  return (
+    content.length > 0 && { key: keyOf(message), kind: 'assistant', message, messages: [message], isPreview: true }
+  );
 }
 
 /** The running calls of the last answer; null: none. */

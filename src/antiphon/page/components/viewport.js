@@ -1,4 +1,4 @@
-// Shows only the rows near the viewport of a scrolled list; the others are spacers of their measured height. The position
+// Shows only the rows around the viewport of a scrolled list; the others are spacers of their measured height. The position
 // of what is being read is kept while rows are added, removed and resized, and the end stays visible while it is.
 //
 // How: after each rendering, and whenever a row is resized, the row that was first visible (the anchor) is moved back to
@@ -75,7 +75,10 @@ class Viewport {
     if (this.isStuck || (place < 0 && !element)) return [this.reach(count, -1, shown_px + margin_px), count];
     if (place >= 0) {
       const offset_px = this.anchor.offset_px;
-      return [this.reach(place, -1, margin_px + Math.max(0, offset_px)), this.reach(place, 1, shown_px + margin_px - offset_px)];
+      return [
+        this.reach(place, -1, margin_px + Math.max(0, offset_px)),
+        this.reach(place, 1, shown_px + margin_px - offset_px),
+      ];
     }
     let top_px = element.scrollTop;
     let first = 0;

@@ -1,4 +1,4 @@
-// A part of a long text: while it is far from the viewport, it is an empty box of its height.
+// A part of a long text: outside of a margin around the viewport, it is an empty box of its height.
 
 import { useLayoutEffect, useRef, useState } from '../vendor/preact-hooks.js';
 import { html } from './html.js';
@@ -6,16 +6,17 @@ import { html } from './html.js';
 const MARGIN_PX = 900;
 const SHOWN_PER_FRAME = 2; // the others follow: many at once would block the tab
 
-const shows = new WeakMap(); // by element: what is called when it comes near or goes away
+const shows = new WeakMap(); // by element: what is called when it enters the margin or leaves it
 const observers = new WeakMap(); // by scrolled element
 
 function observerOf(root) {
   const key = root ?? document.body;
-  if (!observers.has(key)) observers.set(key, new IntersectionObserver(onChange, { root, rootMargin: `${MARGIN_PX}px 0px` }));
+  if (!observers.has(key))
+    observers.set(key, new IntersectionObserver(onChange, { root, rootMargin: `${MARGIN_PX}px 0px` }));
   return observers.get(key);
 }
 
-const coming = new Set(); // elements that are near and not shown yet
+const coming = new Set(); // elements within the margin that are not shown yet
 let isScheduled = false;
 
 function onChange(entries) {
@@ -46,28 +47,28 @@ function distance(element) {
   return Math.abs((top + bottom) / 2 - innerHeight / 2);
 }
 
-/** `body()` renders the part; `estimate()` is its height in pixels until it was shown. Without `isFar` it is shown. */
-export function Far({ isFar, estimate, body }) {
+/** `body()` renders the part; `estimate()` is its height in pixels until it was shown. Without `isLazy` it is shown. */
+export function Lazy({ isLazy, estimate, body }) {
   const box = useRef(null);
-  const [isNear, setNear] = useState(!isFar);
-  const near = useRef(isNear);
-  const isShown = isNear || !isFar;
+  const [isWithin, setWithin] = useState(!isLazy);
+  const within = useRef(isWithin);
+  const isShown = isWithin || !isLazy;
   useLayoutEffect(() => {
-    if (!isFar) return undefined;
+    if (!isLazy) return undefined;
     const element = box.current;
     const observer = observerOf(element.closest('.transcript'));
     shows.set(element, (isIn, seen_px) => {
-      if (isIn === near.current) return;
+      if (isIn === within.current) return;
       if (!isIn) element.style.minHeight = `${seen_px}px`;
-      near.current = isIn;
-      setNear(isIn);
+      within.current = isIn;
+      setWithin(isIn);
     });
     observer.observe(element);
     return () => {
       observer.unobserve(element);
       coming.delete(element);
     };
-  }, [isFar]);
+  }, [isLazy]);
   useLayoutEffect(() => {
     const { style } = box.current;
     if (isShown) style.minHeight = '';
