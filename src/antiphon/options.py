@@ -119,7 +119,9 @@ class ConfigTiming(Value):
     """How often the configuration is read. All in seconds."""
 
     poll_s: float = 1.0
-    """Between two polls of the version."""
+    """Between two polls of the version in a store that other instances share."""
+    poll_alone_s: float = 15.0
+    """The same in a store of this instance alone."""
     fresh_s: float = 1.5
     """A configuration whose version was read this recently is used without another poll."""
 

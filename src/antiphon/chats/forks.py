@@ -100,7 +100,7 @@ class ForkedChats(Sending):
             chat_id, before_id=message_id, limit=FORK_MAX - end, bytes_max=FORK_BYTES_MAX, as_of=as_of
         )
         if has_more:
-            raise TooLarge("history of a fork (in messages; or its content is too large)", FORK_MAX)
+            raise TooLarge("history of a fork (in messages, with at most 16 MiB)", FORK_MAX)
         return (*earlier, *last[:end])
 
     async def _read(self, chat_id: str, after_id: int, as_of: int | None) -> tuple[f.Entry, ...]:

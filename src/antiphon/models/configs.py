@@ -106,8 +106,9 @@ class Configs:
             if emitted is not self.current:
                 emitted = self.current
                 self.changed.emit(emitted)
+            is_shared = self._store.is_shared  # else only this instance changes it
             try:
-                async with asyncio.timeout(self._timing.poll_s):
+                async with asyncio.timeout(self._timing.poll_s if is_shared else self._timing.poll_alone_s):
                     await self._wake.wait()
             except TimeoutError:
                 pass
