@@ -95,6 +95,7 @@ async def test_a_call_that_the_page_shows_is_approved_in_a_terminal(tab: Tab, se
     assert (code, out.decode()) == (0, 'Approved: pay({"amount": 100})\n')
     await expect(tab.message("assistant").last).to_contain_text("paid 100")
     await expect(tab.page.get_by_test_id("approval")).to_have_count(0)
+    await expect(tab.page.get_by_test_id("decided")).to_have_text("Allowed in another window.")
 
 
 async def test_a_tool_is_allowed_for_the_chat(tab: Tab) -> None:
@@ -165,6 +166,8 @@ async def test_the_first_answer_wins_and_every_tab_shows_it(tab: Tab, visits: Vi
     visit = await visits(f"http://127.0.0.1:{server.port}", server.token)
     other = await visit.open(chat_id)
     await other.page.get_by_role("button", name="No", exact=True).click()
+    await expect(tab.page.get_by_test_id("decided")).to_have_text("Answered in another window.")
+    await expect(other.page.get_by_test_id("decided")).to_have_text("Answered.")
     for each in (tab, other):
         await expect(each.message("assistant").last).to_contain_text("You said False.")
         assert await each.page.get_by_test_id("question").count() == 0

@@ -32,6 +32,8 @@ export const messages = computed(() => (view.value ? shownMessages(history.value
 export const areEarlier = computed(() => Boolean(view.value) && hasEarlier(history.value, view.value));
 /** Whether messages after the shown ones are not held: the end is not shown. */
 export const areLater = computed(() => history.value.isDetached);
+/** How calls were decided while the chat was open: {outcome, by, always} by tool_call_id. */
+export const resolvedCalls = computed(() => view.value?.resolved ?? {});
 /** Whether the reader is at the end. Set by the transcript. */
 export const isAtEnd = signal(true);
 

@@ -5,6 +5,8 @@
 
 export const GAP = Symbol('gap');
 
+const RESOLVED_MAX = 100; // decisions that are held
+
 const IDLE = new Set(['waiting', 'error']);
 
 export function emptyView() {
@@ -190,7 +192,10 @@ const CHANGES = {
   action_required: (view, { calls, deadline }) => ({ action: { calls, deadline }, holder: 'none' }),
   action_resolved: (view, { tool_call_id, outcome, by, always }) => ({
     action: withoutCall(view.action, tool_call_id),
-    resolved: { ...view.resolved, [tool_call_id]: { outcome, by, always } },
+    resolved: Object.fromEntries([
+      ...Object.entries(view.resolved).slice(-RESOLVED_MAX),
+      [tool_call_id, { outcome, by, always }],
+    ]),
   }),
   turn_restarted: (view, { turn_id }) => ({ turnId: turn_id, lastTurnId: turn_id, holder: 'none' }),
   turn_ended: (view, { turn_id, outcome, error }) => ({
@@ -198,7 +203,6 @@ const CHANGES = {
     lastTurnId: turn_id,
     holder: 'none',
     lastError: outcome === 'failed' ? asError(error) : null,
-    resolved: {},
   }),
   title_changed: (view, { title }) => ({ chat: { ...view.chat, title } }),
   labels_changed: (view, { labels }) => ({ chat: { ...view.chat, labels } }),

@@ -1,6 +1,8 @@
 // A tool call in one row: `add(1, 2) → 3  0.2 s`. Unfolded, it shows the arguments and the result.
 
 import { useEffect } from '../vendor/preact-hooks.js';
+import { signal } from '../vendor/signals.js';
+import { resolvedCalls } from '../chat.js';
 import { titleOf } from '../chats.js';
 import { childrenOf, loadChildren } from '../children.js';
 import { isOwnDecision } from '../commands.js';
@@ -10,7 +12,6 @@ import { argsWords, errorWords, resultWords } from '../tool_words.js';
 import { Fold } from './fold.js';
 import { html } from './html.js';
 import { Json } from './json.js';
-import { OpenCall } from './open_call.js';
 import { Part } from './part.js';
 
 const PROGRESS_CHARS_MAX = 20_000;
@@ -37,10 +38,20 @@ export function Call({ call, live, isGrowing }) {
       summary=${html`<${Line} call=${call} state=${state} />`} body=${() => html`<${Details} call=${call} />`} />
     <${Children} callId=${part.tool_call_id} />
     ${progress && html`<pre class="progress" data-testid="progress">${progress.slice(-PROGRESS_CHARS_MAX)}</pre>`}
-    ${isRunning && html`<${Decided} decision=${live.resolved?.[part.tool_call_id]} callId=${part.tool_call_id} />`}
-    ${asked && html`<${OpenCall} call=${asked} args=${part.args} deadline=${live.action?.deadline} />`}
+    <${Decided} callId=${part.tool_call_id} />
+    ${asked && html`<${Card} call=${asked} args=${part.args} deadline=${live.action?.deadline} />`}
     ${files.map((file) => html`<${Part} part=${file} />`)}
   </div>`;
+}
+
+/** The card for a call that waits; its module is loaded with the first one. */
+const loaded = signal(null);
+
+function Card(props) {
+  useEffect(() => {
+    if (!loaded.peek()) import('./open_call.js').then((module) => (loaded.value = module.OpenCall));
+  }, []);
+  return loaded.value && html`<${loaded.value} ...${props} />`;
 }
 
 const STATE_WORDS = { waits: 'waits for you', writing: 'being written', running: 'running', failed: 'failed' };
@@ -72,8 +83,9 @@ export function Calls({ calls }) {
 
 const DECISIONS = { approved: 'Allowed', denied: 'Denied', result: 'Answered', expired: 'Not answered in time' };
 
-/** Who has decided a call that is running now: this window, or another one. */
-function Decided({ decision, callId }) {
+/** Who has decided a call while the chat was open: this window, or another one. */
+function Decided({ callId }) {
+  const decision = resolvedCalls.value[callId];
   if (!decision) return null;
   const words = DECISIONS[decision.outcome] ?? 'Decided';
   const where = decision.outcome === 'expired' || isOwnDecision(callId) ? '' : ' in another window';

@@ -136,7 +136,6 @@ function useLive(view) {
     ids: new Set(running.map((call) => call.tool_call_id)),
     progress: view.preview.progress,
     action: view.action,
-    resolved: view.resolved,
     isAsked: view.status === 'requires_action',
   };
 }
