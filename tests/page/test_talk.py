@@ -104,6 +104,16 @@ async def test_versions_are_kept_shown_and_continued(tab: Tab) -> None:
     await expect(tab.messages).to_have_count(1)
 
 
+GIVE_FILE = """(area, way) => {
+    const data = new DataTransfer();
+    data.items.add(new File([way], `${way}.txt`, { type: 'text/plain' }));
+    const fields = { bubbles: true, cancelable: true };
+    const event = way === 'paste' ? new ClipboardEvent(way, { ...fields, clipboardData: data })
+                                  : new DragEvent(way, { ...fields, dataTransfer: data });
+    area.dispatchEvent(event);
+}"""
+
+
 async def test_files_are_attached_survive_a_reload_and_are_sent(tab: Tab, server: ServerProcess) -> None:
     await tab.start_chat("/say here")
     await tab.wait_idle()
@@ -121,6 +131,13 @@ async def test_files_are_attached_survive_a_reload_and_are_sent(tab: Tab, server
     await expect(tab.page.get_by_test_id("send")).to_be_disabled()
     await tab.button("Remove wrong.png").click()
     await expect(attached).to_have_count(2)
+    for way in ("paste", "drop"):
+        await tab.composer.evaluate(GIVE_FILE, way)
+    await expect(attached).to_have_count(4)
+    await expect(attached.nth(3)).to_contain_text("drop.txt")
+    await expect(tab.page.get_by_test_id("attachments").locator("[data-state=ready]")).to_have_count(4)
+    await tab.button("Remove paste.txt").click()
+    await tab.button("Remove drop.txt").click()
     await tab.composer.fill("/say thanks")
     await tab.page.reload()
     await expect(attached).to_have_count(2)
