@@ -61,7 +61,7 @@ async def test_a_tool_call_is_one_row_and_several_fold(tab: Tab) -> None:
     await calls.nth(0).locator("summary").click()
     await expect(calls.nth(0).locator("pre").first).to_have_text('{\n  "a": 1,\n  "b": 2\n}')
     foot = tab.page.get_by_test_id("foot")
-    await expect(foot).to_contain_text("Demo model")
+    await expect(foot).to_contain_text("demo model")
     await expect(foot.get_by_test_id("tokens")).to_contain_text("tokens")
 
     await tab.send("\n".join(['/call add {"a": 1, "b": 2}'] * 5) + "\n/call slow {}\n/say end")

@@ -1,71 +1,167 @@
-// The commands on the open chat: a refusal becomes the notice, or a sentence of the caller's.
+// The commands of the page, with their keys: the palette lists them, the sheet of shortcuts explains them.
 
-import { path, request, requestUntilAnswered } from './api.js';
-import { FILES_MAX, attachedFiles, filesOf } from './attachments.js';
-import { openId, view } from './chat.js';
-import { notice, report } from './notice.js';
-import { unsentText } from './unsent.js';
-import { textOf } from './view.js';
+import { chats, filter, setFilter, showArchive } from './chats.js';
+import { compareChats } from './chat_rows.js';
+import { finishDeletions } from './deletion.js';
+import { preferences, setPreference } from './preferences.js';
+import { report } from './notice.js';
+import { HREF_OF_INBOX, goTo, hrefOfSection, isListOpen, show, shownChatId } from './route.js';
+import { signOut } from './session.js';
+import { signal } from './vendor/signals.js';
 
-const here = (...segments) => path('chats', openId.peek(), ...segments.map(String));
+/** What is open above the page: 'palette', 'shortcuts' or ''. */
+export const overlay = signal('');
 
-export const retry = (turnId) => report(() => request('POST', here('retry'), turnId ? { turn_id: turnId } : {}));
+const IS_APPLE = /Mac|iPhone|iPad/.test(navigator.platform ?? '');
+const MOD = IS_APPLE ? '⌘' : 'Ctrl+';
+const SHIFT = IS_APPLE ? '⇧' : 'Shift+';
+const ALT = IS_APPLE ? '⌥' : 'Alt+';
 
-export const editMessage = (id, content) => report(() => request('PATCH', here('messages', id), { content }));
+const focusSoon = (selector) => requestAnimationFrame(() => document.querySelector(selector)?.focus());
 
-// --- the queue --------------------------------------------------------------------------------------
-
-export const editQueued = (id, content) => report(() => request('PATCH', here('queue', id), { content }));
-export const deleteQueued = (id) => report(() => request('DELETE', here('queue', id)));
-export const promoteQueued = (id) => report(() => request('POST', here('queue', id, 'promote')));
-export const moveQueued = (id, before) => report(() => request('POST', here('queue', id, 'move'), { before }));
-
-/** Stops the answer and removes the waiting messages; their texts and files return to the composer. */
-export async function stopEverything() {
-  const { turnId, queue } = view.peek() ?? {};
-  if (!turnId) return;
-  const chatId = openId.peek();
-  const isWanted = () => view.peek()?.turnId === turnId;
-  const isDone = await report(() =>
-    requestUntilAnswered('POST', here('interrupt'), { turn_id: turnId, clear_queue: true }, { isWanted }),
-  );
-  if (!isDone || !queue.length) return;
-  const texts = queue.map((item) => textOf(item.content)).filter(Boolean);
-  const typed = unsentText(chatId);
-  typed.value = [...texts, typed.peek()].filter(Boolean).join('\n\n');
-  const files = queue.flatMap((item) => filesOf(item.content));
-  const attached = attachedFiles(chatId);
-  if (files.length) attached.value = [...files, ...attached.peek()].slice(0, FILES_MAX);
+export function newChat() {
+  show(null);
+  focusSoon('#composer-text');
 }
 
-// --- calls that wait --------------------------------------------------------------------------------
+export function searchChats() {
+  isListOpen.value = true;
+  focusSoon('#chat-search');
+}
 
-/** The calls that this tab has decided: by tool_call_id. */
-const decided = new Set();
-const DECIDED_MAX = 500;
+/** Shows the chat that is `by` places below the shown one in the list. */
+function showNeighbour(by) {
+  const list = [...(chats.peek() ?? [])].sort(compareChats);
+  const index = list.findIndex((chat) => chat.id === shownChatId.peek());
+  const next = list[index < 0 ? 0 : index + by];
+  if (next) show(next.id);
+}
 
-/** Whether this tab, and not another client, has decided a call. */
-export const isOwnDecision = (callId) => decided.has(callId);
+/** Focuses the message box, or where there is none the heading. */
+export function toComposer() {
+  (document.querySelector('#composer-text') ?? document.querySelector('main h1'))?.focus();
+}
 
-/** `decision` is {approved, args?, always?, reason?}. */
-export const decideCall = (tool_call_id, decision) => decide('approvals', tool_call_id, decision);
-export const answerCall = (tool_call_id, answer) => decide('answers', tool_call_id, { answer });
-export const submitResult = (tool_call_id, result, is_error = false) =>
-  decide('tool-results', tool_call_id, { result, is_error });
+export async function leave() {
+  await finishDeletions();
+  await report(signOut);
+}
 
-async function decide(route, tool_call_id, body) {
-  decided.add(tool_call_id);
-  if (decided.size > DECIDED_MAX) decided.delete(decided.values().next().value);
-  let isDone = false;
-  await report(async () => {
-    try {
-      await request('POST', here(route), { tool_call_id, ...body });
-      isDone = true;
-    } catch (error) {
-      decided.delete(tool_call_id);
-      if (error.status !== 409) throw error;
-      notice.value = 'Another window or program has answered this first. Nothing was changed.';
-    }
-  });
-  return isDone;
+const NEXT_THEME = { system: 'dark', dark: 'light', light: 'system' };
+const nextTheme = () => setPreference('theme', NEXT_THEME[preferences.peek().theme]);
+
+/** {name, label, keys?, icon, run, matches?(event), isGlobal?, isInEmptyField?}: a key that is not `isGlobal` does nothing
+ *  while a person types; with `isInEmptyField` it works in a field without text (on a Mac Option and an arrow move in
+ *  the text). */
+export const COMMANDS = [
+  {
+    name: 'palette',
+    label: 'Find a chat or a command',
+    keys: `${MOD}K`,
+    icon: 'search',
+    isGlobal: true,
+    matches: (event) => isMod(event) && event.key.toLowerCase() === 'k' && !event.shiftKey,
+    run: () => (overlay.value = overlay.peek() === 'palette' ? '' : 'palette'),
+  },
+  {
+    name: 'new',
+    label: 'New chat',
+    keys: `${MOD}${SHIFT}O`,
+    icon: 'plus',
+    isGlobal: true,
+    matches: (event) => isMod(event) && event.shiftKey && event.key.toLowerCase() === 'o',
+    run: newChat,
+  },
+  {
+    name: 'next',
+    label: 'Next chat',
+    keys: `${ALT}↓`,
+    icon: 'down',
+    isGlobal: !IS_APPLE,
+    isInEmptyField: true,
+    matches: (event) => event.altKey && !isMod(event) && event.key === 'ArrowDown',
+    run: () => showNeighbour(1),
+  },
+  {
+    name: 'previous',
+    label: 'Previous chat',
+    keys: `${ALT}↑`,
+    icon: 'up',
+    isGlobal: !IS_APPLE,
+    isInEmptyField: true,
+    matches: (event) => event.altKey && !isMod(event) && event.key === 'ArrowUp',
+    run: () => showNeighbour(-1),
+  },
+  {
+    name: 'search',
+    label: 'Search chats',
+    keys: '/',
+    icon: 'search',
+    matches: (event) => event.key === '/' && !isMod(event) && !event.altKey,
+    run: searchChats,
+  },
+  {
+    name: 'shortcuts',
+    label: 'Keyboard shortcuts',
+    keys: '?',
+    icon: 'keys',
+    matches: (event) => event.key === '?' && !isMod(event) && !event.altKey,
+    run: () => (overlay.value = 'shortcuts'),
+  },
+  {
+    name: 'settings',
+    label: 'Settings',
+    keys: `${MOD},`,
+    icon: 'settings',
+    isGlobal: true,
+    matches: (event) => isMod(event) && event.key === ',',
+    run: () => goTo(hrefOfSection('')),
+  },
+  { name: 'inbox', label: 'Inbox', icon: 'inbox', run: () => goTo(HREF_OF_INBOX) },
+  {
+    name: 'archive',
+    label: 'Show archived chats, or go back',
+    icon: 'archive',
+    run: () => {
+      showArchive(!filter.peek().isArchived);
+      isListOpen.value = true;
+    },
+  },
+  {
+    name: 'all',
+    label: 'Show all chats',
+    icon: 'menu',
+    run: () => setFilter({ words: '', label: null, isArchived: false }),
+  },
+  { name: 'usage', label: 'Usage and costs', icon: 'settings', run: () => goTo(hrefOfSection('usage')) },
+  { name: 'models', label: 'Models and keys', icon: 'settings', run: () => goTo(hrefOfSection('models')) },
+  { name: 'theme', label: 'Change the theme: system, dark, light', icon: 'theme', run: nextTheme },
+  { name: 'sign-out', label: 'Sign out', icon: 'out', run: leave },
+];
+
+/** Keys that are handled where they belong; the sheet of shortcuts lists them, too. */
+export const OTHER_KEYS = [
+  [
+    'Write a message',
+    [
+      ['Enter', 'Send'],
+      [`${SHIFT}Enter`, 'New line'],
+      ['Esc', 'Stop the answer'],
+    ],
+  ],
+  [
+    'In the list of chats',
+    [
+      ['↑ ↓', 'Move'],
+      ['Enter', 'Open'],
+      ['F2', 'Rename'],
+      ['Del', 'Delete'],
+      [`${SHIFT}F10`, 'All actions'],
+      [`${MOD}Z`, 'Undo, while the message about it is shown'],
+    ],
+  ],
+];
+
+function isMod(event) {
+  return IS_APPLE ? event.metaKey : event.ctrlKey;
 }

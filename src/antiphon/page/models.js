@@ -19,10 +19,6 @@ export async function loadModels() {
   isLoading = false;
 }
 
-/** The name of a model as it is shown. */
-export const modelWords = (name) =>
-  models.value?.models.some((model) => model.name === name && model.is_demo) ? 'Demo model' : name;
-
 const chosen = new Map();
 
 /** The signal of the model that was chosen for a chat's next messages; '': the chat's own. */

@@ -5,14 +5,14 @@ import { Component } from '../vendor/preact.js';
 import { useMemo } from '../vendor/preact-hooks.js';
 import { highlighted, highlighter, languageOf } from '../markdown.js';
 import { CopyButton } from './copy.js';
-import { Lazy } from './lazy.js';
+import { Deferred } from './deferred.js';
 import { html } from './html.js';
 
 const LINE_PX = 20;
 const CHUNKS_WHOLE_MAX = 3;
 
 // Growing code is plain text: highlighting the whole code in each frame would be slow.
-export function Code({ section, isOpen, isLazy }) {
+export function Code({ section, isOpen, isDeferred }) {
   const { chunks, info } = section;
   const language = languageOf(info);
   const text = () => chunks.join('').replace(/\n$/, '');
@@ -23,7 +23,7 @@ export function Code({ section, isOpen, isLazy }) {
       <${CopyButton} text=${text} words />
     </div>
     <div class="code-text" tabindex="0" role="region" aria-label=${`Code${language ? ` in ${language}` : ''}`}>
-      ${isLong ? chunks.map((chunk, index) => html`<${Chunk} key=${index} text=${chunk} isLazy=${index < chunks.length - 1} />`) : html`<${Whole} text=${text()} language=${language} isOpen=${isOpen} isLazy=${isLazy} />`}
+      ${isLong ? chunks.map((chunk, index) => html`<${Chunk} key=${index} text=${chunk} isDeferred=${index < chunks.length - 1} />`) : html`<${Whole} text=${text()} language=${language} isOpen=${isOpen} isDeferred=${isDeferred} />`}
     </div>
   </div>`;
 }
@@ -34,9 +34,9 @@ export const headWords = (language) =>
 
 const heightOf = (text) => (text.split('\n').length + 1) * LINE_PX;
 
-function Whole({ text, language, isOpen, isLazy }) {
+function Whole({ text, language, isOpen, isDeferred }) {
   const body = () => html`<${Colored} text=${text} language=${language} isOpen=${isOpen} />`;
-  return html`<${Lazy} isLazy=${isLazy} estimate=${() => heightOf(text)} body=${body} />`;
+  return html`<${Deferred} isDeferred=${isDeferred} estimate=${() => heightOf(text)} body=${body} />`;
 }
 
 function Colored({ text, language, isOpen }) {
@@ -48,11 +48,11 @@ function Colored({ text, language, isOpen }) {
 }
 
 class Chunk extends Component {
-  shouldComponentUpdate({ text, isLazy }) {
-    return text !== this.props.text || isLazy !== this.props.isLazy;
+  shouldComponentUpdate({ text, isDeferred }) {
+    return text !== this.props.text || isDeferred !== this.props.isDeferred;
   }
 
-  render({ text, isLazy }) {
-    return html`<${Lazy} isLazy=${isLazy} estimate=${() => heightOf(text)} body=${() => html`<pre><code class="hljs">${text}</code></pre>`} />`;
+  render({ text, isDeferred }) {
+    return html`<${Deferred} isDeferred=${isDeferred} estimate=${() => heightOf(text)} body=${() => html`<pre><code class="hljs">${text}</code></pre>`} />`;
   }
 }

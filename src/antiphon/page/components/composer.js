@@ -5,7 +5,7 @@
 import { useEffect, useLayoutEffect, useRef, useState } from '../vendor/preact-hooks.js';
 import { attach, attachedFiles } from '../attachments.js';
 import { isStopping, stop, view as openView } from '../chat.js';
-import { stopEverything } from '../commands.js';
+import { stopEverything } from '../turn_commands.js';
 import { editedId } from '../editing.js';
 import { chosenModel } from '../models.js';
 import { notice } from '../notice.js';

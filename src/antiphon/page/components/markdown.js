@@ -8,7 +8,7 @@ import { makeSplitter } from '../sections.js';
 import { Code } from './code.js';
 import { decorate } from './decorate.js';
 import { html } from './html.js';
-import { Lazy } from './lazy.js';
+import { Deferred } from './deferred.js';
 
 const SLICE_MS = 20; // splitting a long text for the first time takes several tasks
 const WHOLE_SECTIONS_MAX = 6; // a text of fewer sections is shown whole
@@ -32,7 +32,7 @@ export function Markdown({ text, isGrowing = false }) {
     ${sections.map((section, index) => {
       const isLast = index === sections.length - 1;
       return html`<${Section} key=${index} section=${section} links=${links} notes=${notes} isOpen=${isGrowing && isLast}
-        isLazy=${isLong && !isLast} />`;
+        isDeferred=${isLong && !isLast} />`;
     })}
     ${notes.length > 0 && html`<${Notes} notes=${notes} links=${links} />`}
   </div>`;
@@ -54,10 +54,10 @@ class Section extends Component {
     return Object.keys(next).some((key) => next[key] !== this.props[key]);
   }
 
-  render({ section, links, notes, isOpen, isLazy }) {
-    if (section.kind === 'code') return html`<${Code} section=${section} isOpen=${isOpen} isLazy=${isLazy} />`;
+  render({ section, links, notes, isOpen, isDeferred }) {
+    if (section.kind === 'code') return html`<${Code} section=${section} isOpen=${isOpen} isDeferred=${isDeferred} />`;
     const body = () => html`<${Blocks} text=${section.text} links=${links} notes=${notes} />`;
-    return html`<${Lazy} isLazy=${isLazy} estimate=${() => section.text.length * CHAR_PX} body=${body} />`;
+    return html`<${Deferred} isDeferred=${isDeferred} estimate=${() => section.text.length * CHAR_PX} body=${body} />`;
   }
 }
 

@@ -2,10 +2,10 @@
 
 import { Component } from '../vendor/preact.js';
 import { areEarlier } from '../chat.js';
-import { editMessage, retry } from '../commands.js';
+import { editMessage, retry } from '../turn_commands.js';
 import { editedId } from '../editing.js';
 import { costWords, timeWords, tokenWords } from '../figures.js';
-import { modelWords } from '../models.js';
+import { modelWords } from '../providers.js';
 import { figuresOf, itemsOf } from '../rows.js';
 import { fork } from '../versions.js';
 import { textOf } from '../view.js';

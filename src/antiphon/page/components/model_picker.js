@@ -1,7 +1,8 @@
 // The choice of the model that answers the next messages.
 
 import { useEffect } from '../vendor/preact-hooks.js';
-import { chosenModel, loadModels, modelWords, models } from '../models.js';
+import { chosenModel, loadModels, models } from '../models.js';
+import { modelWords } from '../providers.js';
 import { html } from './html.js';
 
 export function ModelPicker({ chatId, chat }) {

@@ -1,7 +1,7 @@
 // A card for a tool call that waits: an approval, a question of the agent, or the result of a tool that clients run.
 
 import { useState } from '../vendor/preact-hooks.js';
-import { answerCall, decideCall, submitResult } from '../commands.js';
+import { answerCall, decideCall, submitResult } from '../turn_commands.js';
 import { timeWords } from '../figures.js';
 import { Editor } from './editor.js';
 import { html } from './html.js';

@@ -1,7 +1,7 @@
 // The queued messages, in the order of delivery. They are moved by dragging, by buttons, or with Alt+↑ and Alt+↓.
 
 import { useRef, useState } from '../vendor/preact-hooks.js';
-import { deleteQueued, editQueued, moveQueued, promoteQueued } from '../commands.js';
+import { deleteQueued, editQueued, moveQueued, promoteQueued } from '../turn_commands.js';
 import { dropTarget, moveTarget, partOfQueue, textOf } from '../view.js';
 import { Editor, withText } from './editor.js';
 import { IconButton, html } from './html.js';
@@ -59,6 +59,7 @@ function Actions({ item, queue, part, onEdit }) {
 function onMoveKey(event, queue, item, row) {
   if (!event.altKey || !['ArrowUp', 'ArrowDown'].includes(event.key)) return;
   event.preventDefault();
+  event.stopPropagation(); // outside of the queue these keys go to the next chat
   const before = moveTarget(queue, item.id, event.key === 'ArrowUp' ? -1 : 1);
   if (before === undefined) return;
   const label = document.activeElement.getAttribute('aria-label');

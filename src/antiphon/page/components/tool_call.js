@@ -1,17 +1,17 @@
 // A tool call in one row: `add(1, 2) → 3  0.2 s`. Unfolded, it shows the arguments and the result.
 
 import { useEffect } from '../vendor/preact-hooks.js';
-import { signal } from '../vendor/signals.js';
 import { resolvedCalls } from '../chat.js';
 import { titleOf } from '../chats.js';
 import { childrenOf, loadChildren } from '../children.js';
-import { isOwnDecision } from '../commands.js';
+import { isOwnDecision } from '../turn_commands.js';
 import { durationWords } from '../figures.js';
 import { hrefOf } from '../route.js';
 import { argsWords, errorWords, resultWords } from '../tool_words.js';
 import { Fold } from './fold.js';
 import { html } from './html.js';
 import { Json } from './json.js';
+import { lazy } from './lazy.js';
 import { Part } from './part.js';
 
 const PROGRESS_CHARS_MAX = 20_000;
@@ -45,14 +45,7 @@ export function Call({ call, live, isGrowing }) {
 }
 
 /** The card for a call that waits; its module is loaded with the first one. */
-const loaded = signal(null);
-
-function Card(props) {
-  useEffect(() => {
-    if (!loaded.peek()) import('./open_call.js').then((module) => (loaded.value = module.OpenCall));
-  }, []);
-  return loaded.value && html`<${loaded.value} ...${props} />`;
-}
+const Card = lazy(() => import('./open_call.js'), 'OpenCall', { isQuiet: true });
 
 const STATE_WORDS = { waits: 'waits for you', writing: 'being written', running: 'running', failed: 'failed' };
 

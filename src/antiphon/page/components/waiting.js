@@ -1,7 +1,7 @@
 // What a chat is waiting for, why it failed, and the announcements for screen readers.
 
 import { useEffect, useRef, useState } from '../vendor/preact-hooks.js';
-import { retry } from '../commands.js';
+import { retry } from '../turn_commands.js';
 import { textOf, waitingWords } from '../view.js';
 import { Icon, html } from './html.js';
 
