@@ -109,7 +109,6 @@ class Server:
             "/inbox": {"notifications": [], "unread_count": 0, "next": None},
             f"/chats/{CHAT}/read": {"seq": 3},
             "/chats": {"chats": [chat()], "next": None},
-            "/models": {"default": "rehearsal", "models": []},
             f"/chats/{CHAT}/versions": {"versions": []},
             f"/chats/{CHAT}/messages": {"message": message(9, "user", ""), "seq": 9},
         }

@@ -70,7 +70,7 @@ async def test_typed_text_stays_text_wherever_it_is_shown(tab: Tab) -> None:
     await tab.button("Edit", of=tab.queue.first).click()
     await tab.page.keyboard.press("Escape")
     await tab.act("Rename")
-    await tab.page.get_by_label("Title").fill(probe)
+    await tab.page.get_by_label("Title", exact=True).fill(probe)
     await tab.page.keyboard.press("Enter")
     await expect(tab.page.get_by_role("heading", level=1)).to_have_text(probe)
     await expect(tab.page).to_have_title(re.compile(re.escape(f"{probe} · Antiphon")))

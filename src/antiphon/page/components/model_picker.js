@@ -15,7 +15,7 @@ export function ModelPicker({ chatId, chat }) {
   const value = chosen.value || own;
   const names = [...new Set([...(known?.models ?? []).map((model) => model.name), value])].filter(Boolean);
   if (!names.length) return null;
-  return html`<select class="model-picker" aria-label="Model" title="The model that answers" data-testid="model"
+  return html`<select class="model-picker" aria-label="Model for the next messages" title="The model that answers" data-testid="model"
     value=${value} onChange=${({ target }) => (chosen.value = target.value === own ? '' : target.value)}>
     ${names.map((name) => html`<option key=${name} value=${name}>${modelWords(name)}</option>`)}
   </select>`;
