@@ -50,6 +50,9 @@ SLOW_VARIANTS: dict[str, dict[str, tuple[str, ...]]] = {
     "page/test_access.py": {
         "test_names_headings_sizes_and_contrasts_are_right": ("dark",),
     },
+    "page/test_axe.py": {
+        "test_no_view_violates_a_rule": ("320-light", "768-light", "768-dark", "1920-light", "1920-dark"),
+    },
     "page/test_open_calls.py": {
         "test_a_question_is_answered_by_text_or_a_number": ("open-Ada",),
         "test_a_question_with_choices_is_answered_by_a_button": (

@@ -102,6 +102,10 @@ class Server:
             return self._stream(route, self.streams)
         answers = {
             "/session": {},
+            "/models": {
+                "default": "m",
+                "models": [{"name": "m", "model": "m", "is_default": True, "is_demo": False}],
+            },
             "/inbox": {"notifications": [], "unread_count": 0, "next": None},
             f"/chats/{CHAT}/read": {"seq": 3},
             "/chats": {"chats": [chat()], "next": None},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -10,9 +11,10 @@ from typing import Any
 import pytest
 from playwright.async_api import expect
 
+from support.waiting import DEADLINE_S
 from system.server_process import ServerProcess
 
-from .visit import NO_SERVER, NO_SESSION, Tab, Visit
+from .visit import NO_CHAT, NO_SERVER, NO_SESSION, Tab, Visit
 
 pytestmark = pytest.mark.anyio
 
@@ -90,7 +92,7 @@ async def test_a_new_chat_streams_its_answer_and_ends(tab: Tab, server: ServerPr
     assert (await tab.shown())[-1][2] == words(1, 60)
     await expect(tab.preview).to_have_count(0)
     await expect(tab.chat_list.locator("[aria-current=page] .status")).to_have_count(0)
-    await expect(tab.page).to_have_title("/rate 40 · Antiphon")
+    await expect(tab.page).to_have_title(re.compile(r"^(\(\d+\) )?/rate 40 · Antiphon$"))
 
 
 async def test_two_tabs_show_the_same_words_at_every_moment(visit: Visit, tab: Tab, server: ServerProcess) -> None:
@@ -282,30 +284,31 @@ async def test_a_chat_is_renamed_archived_and_deleted(tab: Tab, server: ServerPr
     await tab.message("assistant", "here").wait_for()
     await tab.wait_idle()
     item = tab.chat_list.locator(f"[data-chat-id='{chat_id}']")
-    await tab.button("Rename").click()
+    await tab.act("Rename")
     await tab.page.get_by_label("Title").fill("A better name")
     await tab.page.keyboard.press("Enter")
-    await expect(item).to_have_text("A better name")
+    await expect(item.locator(".title")).to_have_text("A better name")
     await expect(tab.page.get_by_role("heading", level=1)).to_have_text("A better name")
-    await expect(tab.page).to_have_title("A better name · Antiphon")
+    await expect(tab.page).to_have_title(re.compile(r"^(\(\d+\) )?A better name · Antiphon$"))
 
-    await tab.button("Archive").click()
+    await tab.act("Archive")
     await expect(item).to_have_count(0)
     await tab.page.locator(".head .tag").get_by_text("Archived").wait_for()
     await tab.button("Archived").click()
     await expect(item).to_have_text("A better name")
-    await tab.button("Restore from the archive").click()
+    await tab.act("Restore from the archive")
     await expect(item).to_have_count(0)
     await tab.button("Back to chats").click()
     await expect(item).to_have_count(1)
 
-    await tab.button("Delete").click()
-    await tab.button("Cancel").click()
-    await tab.button("Delete").click()
-    await tab.button("Delete", of=tab.page.get_by_role("dialog")).click()
+    tab.visit.expected.append(NO_CHAT)  # of a notification that the page marks as read while the chat is deleted
+    await tab.act("Delete")
     await expect(item).to_have_count(0)
-    await tab.page.get_by_role("heading", name="What is it about?").wait_for()
-    assert (await server.ask("GET", f"/chats/{chat_id}"))[0] == 404
+    await tab.page.get_by_role("heading", name="Start a chat").wait_for()
+    await tab.button("Dismiss").click()
+    async with asyncio.timeout(DEADLINE_S):
+        while (await server.ask("GET", f"/chats/{chat_id}"))[0] != 404:
+            await asyncio.sleep(0.05)
 
 
 async def test_a_chat_deleted_by_another_client_is_reported(visit: Visit, tab: Tab, server: ServerProcess) -> None:
@@ -315,4 +318,4 @@ async def test_a_chat_deleted_by_another_client_is_reported(visit: Visit, tab: T
     await tab.page.get_by_role("heading", name="Chat not found").wait_for()
     await expect(tab.chat_list.locator(f"[data-chat-id='{chat_id}']")).to_have_count(0)
     await tab.button("New chat", of=tab.page.get_by_role("main")).click()
-    await tab.page.get_by_role("heading", name="What is it about?").wait_for()
+    await tab.page.get_by_role("heading", name="Start a chat").wait_for()

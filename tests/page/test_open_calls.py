@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -162,3 +163,14 @@ async def test_child_chats_are_shown_under_their_calls_and_answered_on_their_own
     await tab.page.get_by_test_id("parent").click()
     await expect(tab.message("assistant").last).to_contain_text("You said red. You said 2.")
     assert tab.page.url.endswith(chat_id)
+
+
+async def test_the_inbox_leads_to_a_chat_that_waits(tab: Tab, server: ServerProcess) -> None:
+    _, chat = await server.ask("POST", "/chats", {"content": "pay", "title": "Rent"})
+    await tab.page.get_by_test_id("to-inbox").click()
+    waiting = tab.page.get_by_test_id("waiting-chats").locator("li").filter(has_text="Rent")
+    await expect(waiting).to_contain_text("Allow or deny pay.")
+    await waiting.get_by_role("link").click()
+    await expect(tab.page).to_have_url(re.compile(chat["id"]))
+    await tab.page.get_by_test_id("approval").wait_for()
+    await server.ask("DELETE", f"/chats/{chat['id']}")

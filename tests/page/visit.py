@@ -90,6 +90,11 @@ class Tab:
     def button(self, name: str, *, of: Locator | None = None) -> Locator:
         return (of or self.page).get_by_role("button", name=name, exact=True)
 
+    async def act(self, action: str) -> None:
+        """Choose an action for the shown chat."""
+        await self.button("Actions for this chat").click()
+        await self.page.get_by_role("menuitem", name=action).click()
+
     async def send(self, text: str) -> None:
         await self.composer.fill(text)
         if await self.page.evaluate("matchMedia('(hover: none) and (pointer: coarse)').matches"):

@@ -34,6 +34,8 @@ export const signedOut = () => onSignedOut();
 
 export const path = (...segments) => '/' + segments.map(encodeURIComponent).join('/');
 export const url = (pathAndQuery) => PREFIX + pathAndQuery;
+/** An address of the server outside of the API. */
+export const ownAddress = (name) => new URL(name || '.', document.baseURI).pathname;
 
 /** Sends one request. Returns the JSON of the response (null if it is empty). `keepalive`: it is sent even while the
  *  page is closed. */

@@ -10,6 +10,9 @@ const counted = signal(0);
 
 export const unreadCount = computed(() => counted.value);
 
+/** The cursor of older notifications; null: all are loaded. */
+export const olderNotifications = signal(null);
+
 /** Loads the list. A notification of the feed that arrives meanwhile is in it, or in the next list. */
 export async function reloadInbox() {
   await report(async () => showPage(await requestUntilAnswered('GET', '/inbox?limit=50')));
@@ -18,7 +21,19 @@ export async function reloadInbox() {
 function showPage(page) {
   notifications.value = page.notifications;
   counted.value = page.unread_count;
+  olderNotifications.value = page.next ?? null;
 }
+
+/** Loads the next page of older notifications. */
+export const loadOlder = () =>
+  report(async () => {
+    const after = olderNotifications.peek();
+    const page = await request('GET', `/inbox?limit=50&after=${encodeURIComponent(after)}`);
+    if (after !== olderNotifications.peek()) return; // the list was loaded again, or this page twice
+    const known = new Set(notifications.peek().map((item) => item.id));
+    notifications.value = [...notifications.peek(), ...page.notifications.filter((item) => !known.has(item.id))];
+    olderNotifications.value = page.next ?? null;
+  });
 
 /** Adds a notification of the feed, unless the list has it. */
 export function addNotification(notification) {

@@ -14,6 +14,10 @@ const mark = (character) => `⟨U+${character.charCodeAt(0).toString(16).toUpper
 
 export const titleWords = (title) => visible(title).trim() || 'Untitled chat';
 
+const ROLES = { primary: 'in charge', standby: 'ready to take over', replica: 'shares the work' };
+/** What an instance does, as people say it. */
+export const roleWords = (role) => ROLES[role] ?? visible(role);
+
 export const countWords = (count, one, many = `${one}s`) => `${count} ${count === 1 ? one : many}`;
 
 /** A sentence or phrase for an event that is not part of a growing line. */

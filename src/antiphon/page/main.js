@@ -2,14 +2,16 @@
 
 import { computed, effect } from './vendor/signals.js';
 import { h, render } from './vendor/preact.js';
+import { startMark } from './attention.js';
 import { closeChat, openChat, openId, view } from './chat.js';
 import { closeFeed, openFeed } from './chats.js';
 import { App } from './components/app.js';
-import { closeInstance, closeInstances, openInstance, openInstances } from './instances.js';
 import { keepFiles } from './kept_files.js';
+import { startKeys } from './keys.js';
 import { clearArrived, outbox, resumeOutbox } from './outbox.js';
-import { shownChatId, shownInstanceId } from './route.js';
-import { loadIdentity, isAdmin, session, startSession } from './session.js';
+import { shareSecret, shownChatId } from './route.js';
+import { loadIdentity, session, startSession } from './session.js';
+import { startSetup } from './setup.js';
 
 // A new chat is shown when its first message is sent; it can be watched once the server has created it.
 const watchedId = computed(() => {
@@ -30,13 +32,12 @@ effect(() => {
 effect(() => {
   if (view.value) clearArrived(openId.peek(), view.value);
 });
-// Only an admin sees the instances, whatever the address.
-const instancesShown = computed(() => (session.value === 'in' && isAdmin.value ? shownInstanceId.value : null));
-effect(() => (instancesShown.value === null ? closeInstances() : openInstances()));
-effect(() => (instancesShown.value ? openInstance(instancesShown.value) : closeInstance()));
 
 const app = document.getElementById('app');
 app.replaceChildren(); // the frame that is shown before this runs
 render(h(App), app);
-startSession();
+startMark();
+startKeys();
+startSetup();
+if (!shareSecret) startSession();
 keepFiles();

@@ -14,8 +14,14 @@ export async function report(action) {
     await action();
     return true;
   } catch (error) {
-    if (!(error instanceof ApiError) && !(error instanceof NetworkError)) throw error;
-    if (error.status !== 401) notice.value = error.message; // a 401 shows the sign-in form
+    const sentence = sentenceOf(error);
+    if (error.status !== 401) notice.value = sentence; // a 401 shows the sign-in form
     return false;
   }
+}
+
+/** What a person reads of a refusal or a lost connection. Any other error is a fault of the page, and is thrown. */
+export function sentenceOf(error) {
+  if (!(error instanceof ApiError) && !(error instanceof NetworkError)) throw error;
+  return error.message;
 }

@@ -16,9 +16,9 @@ const FINAL_REASONS = new Set(['deleted', 'revoked']);
  * last cursor. `onState({state, problem?, reason?})` gets the state: connecting, live, reconnecting, offline or ended
  * (for good, with the reason deleted, revoked, refused or signed_out). The stream is live from the first `liveOn` event,
  * or without `liveOn` from the response. A hidden tab closes its connection after HIDDEN_MS (browsers allow six per
- * server) and reconnects when it becomes visible.
+ * server) and reconnects when it becomes visible, unless `isKeptOpen()` says that it stays open.
  */
-export function openStream({ address, liveOn, onEvent, onState }) {
+export function openStream({ address, liveOn, onEvent, onState, isKeptOpen = () => false }) {
   let cursor = null;
   let isClosed = false;
   let tries = 0;
@@ -34,7 +34,7 @@ export function openStream({ address, liveOn, onEvent, onState }) {
       if (reason) return end(reason, problem);
       tries++;
       onState({ state: navigator.onLine ? 'reconnecting' : 'offline', problem });
-      await pause(document.hidden && !hiddenTimer ? Infinity : (delay_ms ?? backoff_ms(tries, RETRY_MAX_MS)));
+      await pause(document.hidden && !hiddenTimer && !isKeptOpen() ? Infinity : (delay_ms ?? backoff_ms(tries, RETRY_MAX_MS)));
     }
   }
 
@@ -127,10 +127,10 @@ export function openStream({ address, liveOn, onEvent, onState }) {
   function onVisibility() {
     clearTimeout(hiddenTimer);
     hiddenTimer = 0;
-    if (!document.hidden) return wake();
+    if (!document.hidden || isKeptOpen()) return wake();
     hiddenTimer = setTimeout(() => {
       hiddenTimer = 0;
-      abort.abort();
+      if (!isKeptOpen()) abort.abort();
     }, HIDDEN_MS);
   }
 

@@ -1,6 +1,7 @@
 // The header: the title, the connection, and the button that opens the list on a narrow screen.
 
 import { useEffect } from '../vendor/preact-hooks.js';
+import { pageTitle } from '../attention.js';
 import { isListOpen } from '../route.js';
 import { Connection } from './connection.js';
 import { IconButton, html } from './html.js';
@@ -9,7 +10,7 @@ import { IconButton, html } from './html.js';
 export const Head = ({ title, notes, children }) => html`<header class="head">
   <${IconButton} name="menu" label="List of chats" class="menu" onClick=${openList}
     aria-expanded=${isListOpen.value} />
-  <div class="head-title"><h1 dir="auto" title=${title}>${title}</h1>${notes}</div>
+  <div class="head-title"><h1 dir="auto" title=${title} tabindex="-1">${title}</h1>${notes}</div>
   <${Connection} />
   ${children}
 </header>`;
@@ -21,7 +22,7 @@ function openList() {
 
 export function useDocumentTitle(title) {
   useEffect(() => {
-    document.title = `${title} · Antiphon`;
+    pageTitle.value = `${title} · Antiphon`;
   }, [title]);
 }
 
@@ -30,7 +31,7 @@ export function useDocumentTitle(title) {
 export function useEscape(otherwise) {
   useEffect(() => {
     const onKey = (event) => {
-      if (event.key !== 'Escape' || event.isComposing || document.querySelector('dialog[open]')) return;
+      if (event.key !== 'Escape' || event.isComposing || document.querySelector('dialog[open], .menu-list')) return;
       if (isListOpen.peek()) isListOpen.value = false;
       else otherwise();
     };

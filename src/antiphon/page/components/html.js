@@ -25,6 +25,16 @@ const PATHS = {
   inbox: 'M4 13l3-8h10l3 8v6H4zM4 13h5l1.5 2h3L15 13h5',
   instances: 'M4 4h16v7H4zM4 13h16v7H4zM8 7.5h.01M8 16.5h.01',
   download: 'M12 4v11M7 11l5 5 5-5M5 20h14',
+  more: 'M5 11.3v1.4M5.7 12H4.3M12 11.3v1.4M12.7 12h-1.4M19 11.3v1.4M19.7 12h-1.4',
+  pin: 'M9 4h6l-1 6 3 3v2H7v-2l3-3zM12 15v5',
+  label: 'M4 5h8l8 8-7 7-8-8zM8.5 9h.01',
+  search: 'M11 5a6 6 0 1 1 0 12 6 6 0 0 1 0-12M15.5 15.5L20 20',
+  settings: 'M4 8h9M17 8h3M4 16h3M11 16h9M15 6v4M9 14v4',
+  keys: 'M3 7h18v10H3zM7 11h.01M11 11h.01M15 11h.01M8 14h8',
+  theme: 'M12 4a8 8 0 1 0 0 16zM12 4a8 8 0 0 1 0 16',
+  chat: 'M4 5h16v11H10l-4 4v-4H4z',
+  link: 'M10 14l4-4M8 12l-2 2a3 3 0 0 0 4 4l2-2M16 12l2-2a3 3 0 0 0-4-4l-2 2',
+  blank: '',
   out: 'M14 5H5v14h9M10 12h10M17 9l3 3-3 3',
 };
 

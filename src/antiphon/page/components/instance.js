@@ -31,12 +31,12 @@ export function Instance({ instanceId }) {
   const known = opened.value ?? instances.value?.find((item) => item.instance_id === instanceId);
   return html`<section class="instance-open" aria-labelledby="instance-title" data-testid="instance">
     <header>
-      <a class="back" href=${hrefOfInstance('')}><${Icon} name="back" /> All instances</a>
-      <h2 id="instance-title" ref=${heading} tabindex="-1">${known ? html`<${Directory} path=${known.project_id} />` : 'Instance'}</h2>
+      <a class="back" href=${hrefOfInstance('')}><${Icon} name="back" /> All servers</a>
+      <h2 id="instance-title" ref=${heading} tabindex="-1">${known ? html`<${Directory} path=${known.project_id} />` : 'Server'}</h2>
       ${known && html`<p class="meta">Process ${known.pid}, version ${visible(known.version)}</p>`}
     </header>
     ${openedProblem.value && html`<p class="problem" role="alert">${openedProblem.value}</p>`}
-    ${isGone.value ? html`<p class="failure" role="alert">This instance is no longer running.</p>` : html`<${Chats} />`}
+    ${isGone.value ? html`<p class="failure" role="alert">This server is no longer running.</p>` : html`<${Chats} />`}
     <${InstanceLog} titles=${titlesOf(opened.value)} />
   </section>`;
 }
@@ -46,14 +46,14 @@ const titlesOf = (item) => new Map((item?.sessions ?? []).map(({ id, title }) =>
 function Chats() {
   const item = opened.value;
   if (!item) return !openedProblem.value && html`<p class="empty">Loading…</p>`;
-  if (item.is_silent) return html`<p class="failure" role="alert">This instance does not respond.</p>`;
-  if (item.role !== 'primary') return html`<p class="empty">This is a standby. It has nothing to show until it takes over.</p>`;
+  if (item.is_silent) return html`<p class="failure" role="alert">This server does not respond.</p>`;
+  if (item.role !== 'primary') return html`<p class="empty">This server is ready to take over. Until then it has nothing to show.</p>`;
   const sessions = item.sessions ?? [];
   const chosen = sessions.find(({ id }) => id === chosenId.value);
   return html`
     <section aria-labelledby="sessions-title">
       <h3 id="sessions-title">Chats</h3>
-      ${!sessions.length && html`<p class="empty">This instance has no chats yet.</p>`}
+      ${!sessions.length && html`<p class="empty">This server has no chats yet.</p>`}
       <ul class="sessions" data-testid="sessions">
         ${sessions.slice(0, SHOWN_MAX).map(
           (session) => html`<${Session} key=${session.id} session=${session}

@@ -20,7 +20,7 @@ export function InstanceLog({ titles }) {
     <div class="log-frame">
       <div class="log" ref=${scroller} onScroll=${onScroll} tabindex="0" role="log" aria-live="off"
         aria-labelledby="log-title" data-testid="instance-log">
-        ${!lines.length && logState.value?.state !== 'ended' && html`<p class="empty">The events of this instance appear here.</p>`}
+        ${!lines.length && logState.value?.state !== 'ended' && html`<p class="empty">The events of this server appear here.</p>`}
         <ul>${lines.map((line) => html`<${Line} key=${line.key} line=${line} title=${titleOf(line, titles)} />`)}</ul>
       </div>
       ${isAway && html`<button type="button" class="to-bottom" onClick=${toBottom}>

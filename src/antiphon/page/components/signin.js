@@ -20,7 +20,8 @@ export function SignIn() {
     <form class="card" onSubmit=${submit} data-testid="sign-in">
       <img src=${ICON} alt="" width="40" height="40" />
       <h1>Antiphon</h1>
-      <p>Sign in with your token. <code>antiphon serve</code> prints it, in the address after <code>#token=</code>.</p>
+      <p>Open the sign-in link that you were given, or enter the part after <code>#token=</code> here. On your own machine
+        <code>antiphon serve</code> prints the link.</p>
       <label for="token">Token</label>
       <input id="token" type="password" autocomplete="current-password" spellcheck=${false} value=${token}
         aria-describedby="sign-in-problem" aria-invalid=${Boolean(signInProblem.value)}

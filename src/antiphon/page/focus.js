@@ -1,0 +1,27 @@
+// The focus is never lost: when the element that has it disappears, another one gets it.
+
+import { useLayoutEffect, useRef } from './vendor/preact-hooks.js';
+
+/** For a part that shows a form or not: when `step` changes, its first field gets the focus, or its first button. */
+export function useFormFocus(step) {
+  const container = useRef(null);
+  const shown = useRef(step);
+  useLayoutEffect(() => {
+    if (shown.current === step) return;
+    shown.current = step;
+    const fields = container.current?.querySelector('input, select, textarea');
+    (fields ?? container.current?.querySelector('button'))?.focus();
+  }, [step]);
+  return container;
+}
+
+/** Focuses the first of these that exists, if the focus was lost by the change that is being rendered. */
+export function focusIfLost(...selectors) {
+  requestAnimationFrame(() => {
+    if (document.activeElement !== document.body) return;
+    selectors
+      .map((selector) => document.querySelector(selector))
+      .find(Boolean)
+      ?.focus();
+  });
+}
