@@ -5,12 +5,16 @@ Run it: ./dev exec python scripts/pictures.py
 
 from __future__ import annotations
 
+import fcntl
 import html
 import os
 import pty
 import re
+import struct
 import subprocess
 import sys
+import tempfile
+import termios
 import time
 from pathlib import Path
 
@@ -70,7 +74,7 @@ def _page(url: str, token: str, chat_id: str) -> None:
 
 def _terminal(server: BenchServer) -> None:
     prompt = "$ antiphon chat\n"
-    typed = QUESTION.encode() + b"\n"
+    typed = QUESTION.encode() + b"\r"
     recorded = _run_in_terminal(["antiphon", "chat", "--url", f"http://127.0.0.1:{server.port}"], typed, server.token)
     frames = [(at_s, list(Text.from_ansi(prompt + screen).split("\n"))[:ROWS]) for at_s, screen in recorded]
     (DOCS / "recording.svg").write_text(_recording(frames))
@@ -82,7 +86,9 @@ def _run_in_terminal(command: list[str], typed: bytes, token: str) -> list[tuple
     stream = pyte.ByteStream(screen)
     pid, descriptor = pty.fork()
     if pid == 0:
-        os.environ.update(ANTIPHON_TOKEN=token, TERM="xterm-256color", COLUMNS=str(COLUMNS), LINES=str(ROWS))
+        state = tempfile.mkdtemp(prefix="antiphon-pictures-")  # not this user's own history
+        os.environ.update(ANTIPHON_TOKEN=token, TERM="xterm-256color", XDG_STATE_HOME=state)
+        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
         os.execvp(command[0], command)
     os.set_blocking(descriptor, False)
     keys = [(1.5 + number * TYPING_S, bytes([key])) for number, key in enumerate(typed)]
@@ -122,6 +128,8 @@ def _line(screen: pyte.Screen, row: int) -> str:
 
 
 NAMES = {"red": "31", "green": "32", "brown": "33", "blue": "34", "magenta": "35", "cyan": "36", "white": "37"}
+NAMES |= {f"bright{name}": f"9{code[1]}" for name, code in NAMES.items()}
+NAMES |= {"brightblue": "38;2;130;170;255", "brightblack": "90"}  # the picture's own blue is too dark
 
 
 def _recording(frames: list[tuple[float, list[Text]]]) -> str:

@@ -48,6 +48,7 @@ FILES = {
         "test_reference_server",
         "test_serve",
         "test_times",
+        "test_tmux",
         "test_verbs",
     },
     "client": {

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import pty
-import re
 import select
+import signal
 import struct
 import subprocess
 import termios
 import time
+from collections.abc import Callable
 from pathlib import Path
+
+import pyte
 
 from support.waiting import DEADLINE_S
 
 from .conftest import COMMAND, environment
 
-_SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|\x1b[=>]|\r")
-
 
 class Terminal:
-    """A pty with the command as its foreground process: `type` sends keys, `wait_for` waits for output."""
+    """A pty with the command as its foreground process: `type` sends keys, `wait_for` waits for what is on its
+    screen. The history file of conversations is in `directory`."""
 
     def __init__(self, directory: Path, *args: str, columns: int = 80, lines: int = 24, **env: str) -> None:
         self._mine, theirs = pty.openpty()
@@ -33,13 +34,14 @@ class Terminal:
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
-            env=environment(**env),
+            env=environment(**{"XDG_STATE_HOME": str(directory / "state")} | env),
             start_new_session=True,
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )
         os.close(theirs)
         self.raw = b""
-        self._seen = 0
+        self._screen = pyte.HistoryScreen(columns, lines, history=5_000)
+        self._stream = pyte.ByteStream(self._screen)
 
     def __enter__(self) -> Terminal:
         return self
@@ -52,21 +54,30 @@ class Terminal:
 
     @property
     def text(self) -> str:
-        """The whole output, without escape sequences."""
-        return _SEQUENCE.sub("", self.raw.decode(errors="replace"))
+        """What a person sees, with what was scrolled away; lines without trailing spaces."""
+        screen = self._screen
+        scrolled = ["".join(row[x].data for x in range(screen.columns)) for row in screen.history.top]
+        return "\n".join(line.rstrip() for line in [*scrolled, *screen.display])
 
     def type(self, keys: str) -> None:
         os.write(self._mine, keys.encode())
 
-    def wait_for(self, shown: str) -> str:
-        """Wait until the text is shown, after the text of the previous wait. Returns the output up to there."""
+    def resize(self, columns: int, lines: int) -> None:
+        self._screen.resize(lines, columns)
+        fcntl.ioctl(self._mine, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        os.killpg(self.process.pid, signal.SIGWINCH)
+
+    def wait_for(self, shown: str, *, times: int = 1) -> str:
+        """Wait until the text is shown so often. Returns everything that is shown."""
+        return self.wait_until(lambda text: text.count(shown) >= times, shown)
+
+    def wait_until(self, condition: Callable[[str], bool], what: str) -> str:
+        """Wait until a condition holds for what is shown. Returns that."""
         deadline = time.monotonic() + DEADLINE_S
-        pattern = re.compile(re.escape(shown).replace("\\\n", " *\n"))  # lines are padded
-        while (found := pattern.search(self.text, self._seen)) is None:
+        while not condition(self.text):
             is_open = self._read(deadline - time.monotonic())
-            assert is_open, f"{shown!r} was not shown:\n{self.text[self._seen :]}"
-        before, self._seen = self.text[self._seen : found.start()], found.end()
-        return before
+            assert is_open, f"{what!r} was not shown:\n{self.text}"
+        return self.text
 
     def wait_end(self) -> int:
         """Wait until the command has ended. Returns its exit code."""
@@ -76,13 +87,9 @@ class Terminal:
         return self.process.wait(DEADLINE_S)
 
     def quit(self) -> int:
-        """Ctrl-C, and a second one if a turn's end was not shown yet: the first one interrupts the turn. Returns the
-        exit code."""
-        for _ in range(2):
-            self.type("\x03")
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                return self.process.wait(DEADLINE_S / 4)
-        raise AssertionError(f"Ctrl-C did not end it:\n{self.text[self._seen :]}")
+        """Ctrl+D. Returns the exit code."""
+        self.type("\x04")
+        return self.wait_end()
 
     def read_available(self) -> None:
         """Read what was printed meanwhile, without waiting."""
@@ -98,4 +105,5 @@ class Terminal:
         except OSError:  # the other side is closed
             return False
         self.raw += data
+        self._stream.feed(data)
         return bool(data)

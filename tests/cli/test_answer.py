@@ -103,11 +103,13 @@ def test_options_that_contradict_each_other_are_refused(run: Run, client: Client
 
 def test_a_question_is_answered_in_the_terminal(home: Path, client: Client) -> None:
     with Terminal(home, "chat") as terminal:
-        terminal.wait_for("› ")
+        terminal.wait_for("\n›")
         terminal.type("go\r")
-        terminal.wait_for("type the answer")
-        terminal.type("L\r")
-        terminal.wait_for("approve?")
+        terminal.wait_for("Type a number, or the choice itself.")
+        terminal.type("XXL\r")
+        terminal.wait_for("Choose one of")
+        terminal.type("\x15L\r")
+        terminal.wait_for("Allow pay(")
         terminal.type("y\r")
         terminal.wait_for("Size L. Paid 120.")
 

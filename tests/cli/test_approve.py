@@ -17,7 +17,7 @@ from support.waiting import wait_until_sync
 from .conftest import COMMAND, Run, environment, run_in
 from .terminals import Terminal
 
-PROMPT = "› "
+PROMPT = "\n›"
 APP = '''
 import threading
 from antiphon import Agent, tool
@@ -125,32 +125,39 @@ def test_y_and_n_answer_the_shown_call(home: Path, client: Client, server: Serve
     with Terminal(home, "chat", "--title", "decide") as terminal:
         terminal.wait_for(PROMPT)
         terminal.type(f'\x1b[200~{PAY}\n/call pay {{"amount": 7}}\x1b[201~\r')
-        terminal.wait_for('approve? pay({"amount": 5})')
+        terminal.wait_for("Allow pay(amount=5)?")
         terminal.type("y\r")
-        terminal.wait_for('(approved: pay({"amount": 5}))')
-        terminal.wait_for('approve? pay({"amount": 7})')
-        terminal.type("no\r")
-        terminal.wait_for('(denied: pay({"amount": 7}))')
+        terminal.wait_for("(allowed: pay(amount=5))")
+        terminal.wait_for("Allow pay(amount=7)?")
+        terminal.type("no too much\r")
+        terminal.wait_for("(denied: pay(amount=7))")
         chat_id = client.chats(title="decide")["chats"][0]["id"]
         wait_until_sync(lambda: client.chat(chat_id)["status"] == "waiting")
         found = results(client, chat_id)
         assert len(found) == 2
         assert "paid 5" in found
         assert "paid 7" not in found
+        assert "too much" in str(found)
         terminal.type("y\r")
         wait_until_sync(lambda: "y" in asked(client, chat_id), what="`y` is a message where nothing is asked")
 
 
-def test_a_continued_chat_asks_about_a_call_that_is_already_waiting(
+def test_a_continued_chat_asks_and_arguments_can_be_edited_and_the_first_answer_wins(
     home: Path, client: Client, server: ServerProcess
 ) -> None:
     chat_id = waiting_chat(client)
     with Terminal(home, "chat", "--chat", chat_id) as terminal:
-        terminal.wait_for('(waiting for approval: pay({"amount": 5}))')
-        terminal.wait_for("approve?")
-        terminal.type("y\r")
-        wait_until_sync(lambda: client.chat(chat_id)["status"] == "waiting")
-    assert results(client, chat_id) == ["paid 5"]
+        terminal.wait_for("Allow pay(amount=5)?")
+        terminal.type("e\r")
+        terminal.wait_for("arguments › {")
+        terminal.type("\x1b[A\x05\x7f9\r")
+        terminal.wait_for("pay(9) → paid 9")
+        assert "Allow" not in terminal.text
+        chat = client.create_chat(PAY)
+        terminal.type(f"/open {chat['id']}\r")
+        terminal.wait_for("Allow pay(amount=5)?")
+        client.approve(chat["id"], client.chat(chat["id"])["open_calls"][0]["tool_call_id"])
+        terminal.wait_for("(allowed in another window: pay(amount=5))")
 
 
 def test_a_running_tool_is_shown_by_its_name(home: Path, client: Client, server: ServerProcess) -> None:
@@ -158,7 +165,7 @@ def test_a_running_tool_is_shown_by_its_name(home: Path, client: Client, server:
         terminal.wait_for(PROMPT)
         terminal.type("/call wait_for_ever {}\r")
         terminal.wait_for("running wait_for_ever")
-        terminal.type("\x03")
+        terminal.type("\x1b")
         terminal.wait_for("(interrupted)")
 
 

@@ -17,7 +17,7 @@ from .conftest import COMMAND, Run, environment
 from .terminals import Terminal
 
 SLOW = script("/rate 20", "/tokens 4000")
-PROMPT = "› "
+PROMPT = "\n›"
 
 
 @pytest.fixture
@@ -125,17 +125,19 @@ def test_a_conversation_at_a_terminal(home: Path, client: Client, server: Server
         terminal.wait_for(PROMPT)
         terminal.type("/say Grüße **mit** \x7f🎶\r")
         terminal.wait_for("› /say Grüße **mit**🎶")
-        terminal.wait_for("Grüße mit🎶")
+        terminal.wait_for("\nGrüße mit🎶")
         terminal.type("/say second\r")
-        terminal.wait_for("second")
+        terminal.wait_for("\nsecond")
         terminal.type("\x04")
         assert terminal.wait_end() == 0
+        chat = client.chats(title="talk one")["chats"][0]
+        assert f"To continue this chat: antiphon chat --chat {chat['id']}\n" in terminal.text
         assert "\x1b[?2004l" in terminal.raw.decode()
     chat = client.chats(title="talk one")["chats"][0]
     assert said(client, chat["id"]) == ["/say Grüße **mit**🎶", "Grüße **mit**🎶", "/say second", "second"]
 
 
-def test_ctrl_c_interrupts_the_answer_and_the_queued_message_is_next(
+def test_esc_stops_the_answer_the_queued_message_is_next_and_ctrl_c_clears_the_line_and_leaves(
     home: Path, client: Client, server: ServerProcess
 ) -> None:
     with Terminal(home, "chat", "--title", "talk two") as terminal:
@@ -143,21 +145,29 @@ def test_ctrl_c_interrupts_the_answer_and_the_queued_message_is_next(
         terminal.type("\x1b[200~/rate 20\n/tokens 4000\x1b[201~\r")
         terminal.wait_for("w5 ")
         terminal.type("/say typed while busy\r")
-        terminal.wait_for("queued: /say typed while busy")
-        terminal.type("\x03")
+        terminal.wait_for("  waiting: /say typed while busy")
+        terminal.wait_for("1 waiting")
+        terminal.type("half a li")
+        terminal.wait_for("› half a li")
+        terminal.type("\x1b")
         terminal.wait_for("(interrupted)")
-        terminal.wait_for("› /say typed while busy")
-        terminal.wait_for("typed while busy\n")
+        terminal.wait_for("\n› /say typed while busy")
+        terminal.wait_for("\ntyped while busy\n")
+        terminal.wait_for("› half a li")
+        terminal.type("\x03")
         chat_id = client.chats(title="talk two")["chats"][0]["id"]
         wait_until_sync(lambda: client.chat(chat_id)["status"] == "waiting")
-        terminal.wait_for(PROMPT)
-        assert terminal.quit() == 0
+        terminal.wait_until(lambda text: "half a li" not in text, "the line is cleared")
+        terminal.type("\x03")
+        terminal.wait_for("Ctrl+C again leaves")
+        terminal.type("\x03")
+        assert terminal.wait_end() == 0
     texts = said(client, chat_id)
     assert texts[1].startswith("w1 w2 w3 w4 w5 ")
     assert texts[2:] == ["/say typed while busy", "typed while busy"]
 
 
-def test_a_second_ctrl_c_quits_without_waiting_for_the_end_of_the_turn(
+def test_ctrl_d_leaves_without_waiting_for_the_end_of_the_turn(
     home: Path, client: Client, server: ServerProcess
 ) -> None:
     with (
@@ -169,11 +179,10 @@ def test_a_second_ctrl_c_quits_without_waiting_for_the_end_of_the_turn(
         terminal.wait_for("waiting for the model")
         chat_id = wait_until_sync(lambda: client.chats(title="talk three")["chats"])[0]["id"]
         proxy.holds_back = True
-        terminal.type("\x03")
+        terminal.type("\x1b")
         wait_until_sync(lambda: client.chat(chat_id)["status"] == "waiting")
         assert terminal.process.poll() is None
-        terminal.type("\x03")
-        assert terminal.wait_end() == 0
+        assert terminal.quit() == 0
 
 
 def test_quitting_does_not_interrupt_the_turn(home: Path, client: Client, server: ServerProcess) -> None:
@@ -195,11 +204,10 @@ def test_a_conversation_shows_earlier_messages_and_those_of_other_clients(
     list(client.watch(chat_id, until_idle=True))
     with Terminal(home, "chat", "--chat", chat_id) as terminal:
         terminal.wait_for("› /say before")
-        terminal.wait_for("before\n")
-        terminal.wait_for(PROMPT)
+        terminal.wait_for("\nbefore\n")
         client.send(chat_id, "/say from another client")
         terminal.wait_for("› /say from another client")
-        terminal.wait_for("from another client")
+        terminal.wait_for("\nfrom another client")
         client.delete_chat(chat_id)
         assert terminal.wait_end() == 0
 
@@ -211,7 +219,7 @@ def test_a_failure_is_printed_and_the_conversation_continues(home: Path, server:
         terminal.wait_for("The turn failed: ")
         terminal.type("/say fine\r")
         terminal.wait_for("› /say fine")
-        terminal.wait_for("fine")
+        terminal.wait_for("\nfine")
         terminal.type("\x04")
         assert terminal.wait_end() == 0
 
@@ -222,7 +230,7 @@ def test_a_conversation_starts_an_instance_that_other_commands_find(
     with Terminal(tmp_path, "chat", XDG_RUNTIME_DIR=str(runtime_dir)) as terminal:
         terminal.wait_for(PROMPT)
         terminal.type("/say Hello\r")
-        terminal.wait_for("Hello\n")
+        terminal.wait_for("\nHello\n")
         assert "waiting" in run_alone("ls").out
         assert terminal.quit() == 0
     assert run_alone("ls").code == 3

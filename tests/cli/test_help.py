@@ -18,6 +18,7 @@ HEAVY = {
     "rich",
     "starlette",
     "structlog",
+    "prompt_toolkit",
     "uvicorn",
     "uvloop",
     "apsw",
@@ -47,6 +48,14 @@ def test_help_imports_nothing_heavy() -> None:
     imported = {name.split(".")[0] for name in done.stderr.split()}
     assert "click" in imported
     assert imported & HEAVY == set()
+
+
+def test_only_a_conversation_imports_the_editor() -> None:
+    """The modules of every verb, and what `antiphon chat TEXT` runs."""
+    modules = [*(f"antiphon.cli.{verb}" for verb in VERBS), "antiphon.cli.chat_once", "antiphon.cli.chat_talk"]
+    code = f"import sys, {', '.join(modules)}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "prompt_toolkit" not in done.stdout.split()
 
 
 @pytest.mark.parametrize("args", [["sing"], ["ls", "--sing"], ["show"], ["send", "last"], ["queue", "last", "edit"]])

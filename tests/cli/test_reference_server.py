@@ -143,7 +143,7 @@ def test_attach_interrupts_a_running_answer(server: ReferenceServer, tmp_path: P
         terminal.wait_for("not recovered")
         terminal.type("go\r")
         terminal.wait_for("and so on")
-        terminal.type("\x03")
+        terminal.type("\x1b")
         for _ in range(int(DEADLINE_S * 100)):
             if server.interrupted:
                 break

@@ -32,8 +32,8 @@ class Scenario:
             FactEvent(type=kind, seq=self.seq, at="", status=status, draft=self.draft, data=data)
         )
 
-    def message(self, role: str, *content: dict[str, Any]) -> list[Piece]:
-        message = {"id": self.seq + 1, "role": role, "content": list(content), "turn_id": 2}
+    def message(self, role: str, *content: dict[str, Any], at: str = "") -> list[Piece]:
+        message = {"id": self.seq + 1, "role": role, "content": list(content), "turn_id": 2, "created_at": at}
         return self.fact("message_appended", message=message)
 
     def delta(self, part: Any, index: int = 0) -> list[Piece]:
@@ -68,7 +68,7 @@ def test_a_dropped_draft_is_announced_if_parts_of_it_were_printed(scenario: Scen
     scenario.delta(Text("one\n\ntwo"))
     scenario.transcript.advance()
     pieces = scenario.fact("retry_scheduled", delay_ms=1500, error="too \x1b[1mbusy", tries=1)
-    assert [kind for kind, _ in pieces] == [Kind.NOTE, Kind.NOTE]
+    assert [piece.kind for piece in pieces] == [Kind.NOTE, Kind.NOTE]
     assert "dropped" in pieces[0].text
     assert pieces[1].text == "(too busy; retrying in 1.5 s)"
     assert scenario.message("assistant", text("one\n\ntwo")) == [Piece(Kind.ANSWER, "one\n\ntwo")]
@@ -88,9 +88,11 @@ def test_calls_results_and_the_end_of_a_turn_are_printed(scenario: Scenario) -> 
     scenario.delta(ToolCallOpened("c1", "a\x1b[1mdd"), 1)
     assert scenario.transcript.activity == "calling add"
     call = {"type": "tool-call", "tool_call_id": "c1", "tool_name": "add", "args": {"a": 1}}
-    assert scenario.message("assistant", call) == [Piece(Kind.NOTE, '  add({"a": 1})')]
+    assert scenario.message("assistant", call, at="2026-12-01T10:00:00.5Z") == []
     result = {"type": "tool-result", "tool_call_id": "c1", "tool_name": "add", "result": "two\nlines"}
-    assert scenario.message("tool", result) == [Piece(Kind.NOTE, "  → two lines")]
+    (piece,) = scenario.message("tool", result, at="2026-12-01T10:00:00.75Z")
+    assert (piece.kind, piece.text) == (Kind.TOOL, "add(1) → two … (2 lines)  0.2 s")
+    assert piece.run is not None
     failed = scenario.fact("turn_ended", turn_id=2, outcome="failed", error={"message": "no\x07"}, status="error")
     assert failed == [Piece(Kind.ERROR, "The turn failed: no")]
 
@@ -113,8 +115,8 @@ def test_every_word_is_printed_once_in_any_chunks(words: str, sizes: list[int]) 
         piece, rest = rest[:size], rest[size:]
         if piece:
             scenario.delta(Text(piece))
-        printed += "".join(text for _, text in scenario.transcript.advance())
-    printed += "".join(text for _, text in scenario.message("assistant", text(words)))
+        printed += "".join(piece.text for piece in scenario.transcript.advance())
+    printed += "".join(piece.text for piece in scenario.message("assistant", text(words)))
     assert printed.split() == words.split()
 
 

@@ -108,7 +108,7 @@ def test_files_are_sent_with_a_message(run: Run, client: Client, answered: str, 
     first, *references = sent["message"]["content"]
     assert first == {"type": "text", "text": "/say seen"}
     assert [client.download(part["file_id"]) for part in references] == [b"\x89PNG\r\n\x1a\n", b"notes"]
-    assert "[file-reference a ü.png]" in run("show", answered).out
+    assert "[file a ü.png, 8 B]" in run("show", answered).out
     assert len(run("send", answered, "", *files, "--json").json["message"]["content"]) == 2
     missing = run("send", answered, "x", "--file", str(tmp_path / "missing"))
     assert missing.code == 2

@@ -137,7 +137,9 @@ def test_the_installed_command_and_the_clone_have_the_same_version(shell: CleanS
 
 def test_serve_prints_the_exports_that_programs_need(shell: CleanShell, port: int) -> None:
     """The printed lines, run in a new shell, reach the server."""
-    with Terminal(shell.clone, "serve", "--port", "0", "--data", "printed chats", **shell.env) as terminal:
+    with Terminal(
+        shell.clone, "serve", "--port", "0", "--data", "printed chats", columns=200, **shell.env
+    ) as terminal:
         terminal.wait_for("Ctrl-C stops it.")
         lines = [line.strip() for line in terminal.text.splitlines() if line.strip().startswith("export ")]
         script = "\n".join([*lines, 'antiphon ls --url "$ANTIPHON_URL"'])

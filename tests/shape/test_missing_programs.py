@@ -12,7 +12,7 @@ import pytest
 
 from programs import HIDDEN, PATH_ONLY
 
-PROGRAMS = ("chromium", "curl", "jq", "nats-server", "nginx", "node", "npm", "pgbouncer")
+PROGRAMS = ("chromium", "curl", "jq", "nats-server", "nginx", "node", "npm", "pgbouncer", "tmux")
 OTHER_NAMES = ("chromium-browser", "google-chrome")
 ROOT = Path(__file__).parent.parent.parent
 TIMEOUT_S = 120
@@ -26,6 +26,7 @@ SKIPPED = {
     "tests/postgres/test_pgbouncer.py": "pgbouncer is not installed",
     "tests/api/http/test_upgrade.py::test_curl_posts_with_http2_asked_for": "curl is not installed",
     "tests/bus/test_nats.py": "nats-server is not installed",
+    "tests/cli/test_tmux.py": "tmux is not installed",
 }  # fmt: skip
 STARTS_ONE = re.compile(r"\b(PgBouncer|NatsServer|node|launch_options)\(|\bprogram\(\"|\b(curl|jq|nginx) -")
 """How a test starts one of the programs."""

@@ -39,8 +39,8 @@ def command(chat: str | None, wanted: str, endpoints: str | None, as_json: bool)
     """Join a chat of an instance on this machine: its events are shown, and what you type is sent.
 
     The default of --instance is the instance of the current directory, the default of CHAT the instance's active
-    chat; otherwise you choose from a list. Ctrl-C interrupts the answer, or quits if there is none; Ctrl-D quits.
-    With --json: one event per line, with its cursor, until Ctrl-C.
+    chat; otherwise you choose from a list. Esc stops an answer, Ctrl+D leaves, /help lists the
+    commands and keys. With --json: one event per line, with its cursor, until Ctrl-C.
 
     Other servers of the instance protocol work too, with limits: lost events are not recovered, and events have no
     cursor.
@@ -52,7 +52,8 @@ def command(chat: str | None, wanted: str, endpoints: str | None, as_json: bool)
     if as_json:
         _follow_json(target, chat_id)
     else:
-        raise SystemExit(asyncio.run(_talk(target, chat_id)))
+        come_back = f"antiphon attach{f' --endpoints {endpoints}' if endpoints else ''}"
+        raise SystemExit(asyncio.run(_talk(target, chat_id, come_back)))
 
 
 def _endpoints_of(found: Announcement) -> Endpoints:
@@ -119,13 +120,13 @@ def _choose(items: Sequence[T], line: Callable[[T], str], name: str) -> T:
     return items[number - 1]
 
 
-async def _talk(endpoints: Endpoints, chat_id: str) -> int:
+async def _talk(endpoints: Endpoints, chat_id: str, come_back: str) -> int:
     from antiphon.cli.chat_options import ChatOptions
     from antiphon.cli.chat_talk import talk
     from antiphon.client import AsyncClient
 
     async with AsyncClient.local(endpoints) as client:
-        return await talk(client, ChatOptions(chat_id=chat_id))
+        return await talk(client, ChatOptions(chat_id=chat_id), files=None, come_back=come_back)
 
 
 def _follow_json(endpoints: Endpoints, chat_id: str) -> None:

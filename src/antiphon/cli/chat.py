@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shlex
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 @click.option("--model", default="", help="The model: <provider>:<model>, or a name from `antiphon config models`.")
 @click.option("--system", default="", help="The system prompt of a new chat.")
 @click.option("--title", default="", help="The title of a new chat.")
+@click.option("--bell", is_flag=True, help="Ring when an answer is ready or a person is asked.")
 @instance_options
 def command(
     text: str | None,
@@ -33,12 +35,14 @@ def command(
     model: str,
     system: str,
     title: str,
+    bell: bool,
     data: Path | None,
     url: str | None,
     as_json: bool,
 ) -> None:
     """Chat with a model. With TEXT (`-` or a pipe: stdin) the command prints one answer. Otherwise it is a
-    conversation: Ctrl-C interrupts the answer, a second Ctrl-C quits, and messages typed during an answer are queued.
+    conversation: type messages, commands (/help lists them) and files (@notes.txt). Messages typed during an answer
+    wait for its end. Esc stops an answer, Ctrl+D leaves.
 
     If no instance is running, the command starts one until it ends, and says so on stderr. With --json: {chat_id,
     turn_id, outcome, text, messages} of the answer.
@@ -50,36 +54,49 @@ def command(
     content = None if text is None else text_of(text)
     if content is not None and not content.strip():
         raise click.UsageError("TEXT is empty")
-    options = ChatOptions(model=model, system=system, title=title)
+    options = ChatOptions(model=model, system=system, title=title, rings=bell)
     raise SystemExit(asyncio.run(_chat(content, which, options, data, url, as_json)))
 
 
 async def _chat(
     content: str | None, which: str | None, options: ChatOptions, data: Path | None, url: str | None, as_json: bool
 ) -> int:
+    import msgspec
+
     from antiphon.cli.chat_once import answer_once
     from antiphon.cli.chat_talk import talk
 
     me = asyncio.current_task()
     assert me is not None
-    async with _reach(data, url, which) as (client, chat_id):
+    async with _reach(data, url, which) as (client, files, chat_id):
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, me.cancel)
-        options = ChatOptions(chat_id=chat_id, model=options.model, system=options.system, title=options.title)
+        options = msgspec.structs.replace(options, chat_id=chat_id)
         if content is None:
-            return await talk(client, options)
+            return await talk(client, options, files=files, come_back=_come_back(data, url))
         return await answer_once(client, content, options, as_json=as_json)
 
 
 @contextlib.asynccontextmanager
 async def _reach(
     data: Path | None, url: str | None, which: str | None
-) -> AsyncIterator[tuple[AsyncClient, str | None]]:
-    """A client of the running instance, or of one started for this command, and the id of the chosen chat."""
+) -> AsyncIterator[tuple[AsyncClient, AsyncClient, str | None]]:
+    """A client of the running instance, or of one started for this command, one over HTTP for files, and the id of
+    the chosen chat."""
     from antiphon.cli.embedded import find_or_start
 
-    async with find_or_start(data, url) as reached, reached.async_client() as client:
+    async with (
+        find_or_start(data, url) as reached,
+        reached.async_client() as client,
+        reached.async_http_client() as files,
+    ):
         chat_id = await asyncio.to_thread(_resolve, reached, which) if which else None
-        yield client, chat_id
+        yield client, files, chat_id
+
+
+def _come_back(data: Path | None, url: str | None) -> str:
+    """The command that continues a chat, without its id."""
+    place = ["--data", str(data)] if data is not None else ["--url", url] if url is not None else []
+    return shlex.join(["antiphon", "chat", *place, "--chat"])
 
 
 def _resolve(reached: InstanceAccess, which: str) -> str:

@@ -14,7 +14,7 @@ from antiphon.cli.chat_options import ChatOptions
 from antiphon.cli.clean import clean_line
 from antiphon.cli.content_text import answer_text
 from antiphon.cli.liveness import Liveness
-from antiphon.cli.screen import Screen, open_screen
+from antiphon.cli.screen import Screen, is_rich_terminal, open_screen
 from antiphon.cli.transcript import Transcript, working_words
 from antiphon.cli.verb import EXIT_FAILED, print_json
 from antiphon.cli.which_chat import SHORT_ID
@@ -132,7 +132,7 @@ async def _print_answer(
     client: AsyncClient, chat_id: str, after: str, turn: Turn, ctrl_c: CtrlC, *, as_json: bool
 ) -> None:
     transcript = Transcript()
-    screen = None if as_json else open_screen(with_users=False)
+    screen = None if as_json else open_screen()
     following = asyncio.create_task(_follow(client, chat_id, after, turn, transcript, screen))
     try:
         await asyncio.wait({following, ctrl_c.quits}, return_when=asyncio.FIRST_COMPLETED)
@@ -160,7 +160,7 @@ async def _follow(
     client: AsyncClient, chat_id: str, after: str, turn: Turn, transcript: Transcript, screen: Screen | None
 ) -> None:
     transcript.view.seq = int(after)
-    is_drawn = screen is not None and sys.stdout.isatty()
+    is_drawn = screen is not None and is_rich_terminal()
     liveness = Liveness(client, on_lost=(lambda: None) if is_drawn else _report_lost)
     beside = [asyncio.create_task(liveness.run())]
     if screen is not None and is_drawn:
@@ -183,11 +183,11 @@ async def _follow(
 async def _draw(turn: Turn, transcript: Transcript, screen: Screen, liveness: Liveness) -> None:
     while True:
         if turn.turn_id is None:
-            screen.draw("", activity=liveness.lost or "waiting in the queue", waiting=[], prompt=None)
+            screen.draw("", activity=liveness.lost or "waiting in the queue")
         else:
             screen.print(transcript.advance())
             activity = liveness.lost or working_words(transcript)
-            screen.draw(transcript.tail, activity=activity, waiting=[], prompt=None)
+            screen.draw(transcript.tail, activity=activity)
         await asyncio.sleep(FRAME_S)
 
 

@@ -6,9 +6,11 @@ from antiphon.core.values import Value
 
 
 class ChatOptions(Value):
-    """The chat to continue (None: a new one), and the settings of a new chat."""
+    """The chat to continue (None: a new one), and the settings of a new chat. `rings`: the terminal's bell rings
+    when an answer is ready."""
 
     chat_id: str | None = None
     model: str = ""
     system: str = ""
     title: str = ""
+    rings: bool = False

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from antiphon.cli.clean import clean_line, clean_text, shorten
+from antiphon.cli.size_text import size_text
 
 SUMMARY_MAX = 200
 """Maximum length of a shortened value, in characters."""
@@ -49,6 +50,8 @@ def part_text(part: dict[str, Any]) -> str:
         return f"[{clean_line(str(part.get('tool_name')))} {word} {summary(part.get('result'))}]"
     if kind == "data":
         return clean_text(_data_text(part))
+    if part.get("file_id"):
+        return clean_line(f"[file {part.get('file_name') or part.get('name', '')}, {size_text(part.get('size', 0))}]")
     names = ("file_name", "title", "url", "media_type", "file_id")
     named = next((str(part[name]) for name in names if part.get(name)), "")
     return clean_line(f"[{kind} {named}".rstrip()) + "]"

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from antiphon.cli.clean import shorten
+from antiphon.cli.cells import fit
+from antiphon.cli.clean import clean_line
 from antiphon.cli.instance import open_client
-from antiphon.cli.time_text import time_text
+from antiphon.cli.output_width import NARROW, output_width
+from antiphon.cli.time_text import age_text, time_text
 from antiphon.cli.verb import Verb, instance_options, print_json
 from antiphon.cli.which_chat import SHORT_ID, resolve_chat
 
@@ -51,16 +52,29 @@ def command(
     if as_json:
         print_json(page)
         return
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 10_000
+    width, now = output_width(), datetime.now(UTC)
     for chat in page["chats"]:
-        click.echo(_line(chat, width))
+        click.echo(_full_line(chat) if width is None else short_line(chat, width, now))
     if page["next"]:
         click.echo(f"There are more: --after {page['next']}", err=True)
 
 
-def _line(chat: Chat, width: int) -> str:
-    """Short id, status, number of queued messages, last change, title."""
+def _full_line(chat: Chat) -> str:
+    """Short id, status, number of queued messages, last change, title: the same columns in every list."""
     waiting = f"+{chat['queue_length']}" if chat["queue_length"] else ""
     changed = time_text(chat["updated_at"], "minutes")
-    begin = f"{chat['id'][:SHORT_ID]}  {chat['status'] + waiting:<16} {changed}  "
-    return begin + shorten(chat["title"] or "Untitled chat", max(width - len(begin), 10))
+    title = clean_line(chat["title"]) or "Untitled chat"
+    return f"{chat['id'][:SHORT_ID]}  {chat['status'] + waiting:<16} {changed}  {title}"
+
+
+def short_line(chat: Chat, width: int, now: datetime) -> str:
+    """The same in at most `width` cells, with the time since the last change. On a narrow terminal the status is
+    shown only where it is not `waiting`."""
+    waiting = f" +{chat['queue_length']}" if chat["queue_length"] else ""
+    status = chat["status"].replace("_", " ") + waiting
+    begin = f"{chat['id'][:SHORT_ID]}  {age_text(chat['updated_at'], now):>6}  "
+    title = chat["title"] or "Untitled chat"
+    if width >= NARROW:
+        return begin + f"{status:<17}  " + fit(title, width - len(begin) - 19)
+    shown = "" if status == "waiting" else f"({status}) "
+    return begin + fit(shown + title, width - len(begin))

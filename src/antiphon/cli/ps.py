@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from antiphon.cli.cells import fit, fit_end
 from antiphon.cli.clean import clean_text
 from antiphon.cli.instance import PING_S, endpoints_of
+from antiphon.cli.output_width import output_width
 from antiphon.cli.verb import Verb, json_option, print_json
 from antiphon.errors import AntiphonError, InstanceMissing, Unavailable
 
@@ -127,13 +129,30 @@ def _print(shown: list[dict[str, Any]], *, as_json: bool) -> None:
     if not shown:
         click.echo("No instance is running on this machine. Start one with `antiphon serve`.")
         return
+    width = output_width()
     for item in shown:
-        click.echo(clean_text(f"{item['instance_id'][:8]}  {item['role']}  pid {item['pid']}  {_state_of(item)}"))
-        click.echo(f"          {clean_text(item['data'] or item['host'])}")
-        endpoints = (item["http_url"], item.get("pub_endpoint"), item["rpc_endpoint"])
-        click.echo(f"          {clean_text('  '.join(filter(None, endpoints)))}")
-        if apis := item.get("apis"):
-            click.echo(f"          also speaks {clean_text(', '.join(apis))}")
+        click.echo("\n".join(_full_lines(item) if width is None else _short_lines(item, width)))
+
+
+def _full_lines(item: dict[str, Any]) -> list[str]:
+    lines = [f"{item['instance_id'][:8]}  {item['role']}  pid {item['pid']}  {_state_of(item)}"]
+    lines += [f"          {item['data'] or item['host']}"]
+    lines += [f"          {'  '.join(_addresses(item))}"]
+    lines += [f"          also speaks {', '.join(item['apis'])}"] if item.get("apis") else []
+    return [clean_text(line) for line in lines]
+
+
+def _short_lines(item: dict[str, Any], width: int) -> list[str]:
+    """The same in at most `width` cells a line; of paths and addresses the end is shown."""
+    head = " · ".join((item["role"], _state_of(item), f"pid {item['pid']}"))
+    lines = [f"{item['instance_id'][:8]}  {fit(head, width - 10)}"]
+    lines += ["  " + fit_end(text, width - 2) for text in (str(item["data"] or item["host"]), *_addresses(item))]
+    lines += ["  " + fit(f"also speaks {', '.join(item['apis'])}", width - 2)] if item.get("apis") else []
+    return lines
+
+
+def _addresses(item: dict[str, Any]) -> list[str]:
+    return [text for text in (item["http_url"], item.get("pub_endpoint"), item["rpc_endpoint"]) if text]
 
 
 def _state_of(item: dict[str, Any]) -> str:

@@ -1,59 +1,61 @@
-"""Prints a conversation: final text is printed, changing text is drawn below it. If stdout is not a terminal, only
-final text is printed, as plain text."""
+"""Prints an answer: final text is printed, changing text is drawn below it. If stdout is not a terminal, only final
+text is printed, as plain text."""
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Protocol
 
 from antiphon.cli.transcript import Kind, Piece
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
-    from rich.text import Text
 
-TAIL_CHARACTERS_MAX = 8_000
+TAIL_CHARACTERS_MAX = 4_000
 """Maximum length of an unfinished block that is drawn as Markdown, in characters. A longer one is drawn as plain
 text, because it would be parsed again for each frame."""
 LINES_RESERVED = 6
 """Lines of the terminal that are reserved for the text below the answer."""
-QUEUE_SHOWN_MAX = 5
-"""Maximum number of queued messages that are shown."""
 
 
 class Screen(Protocol):
-    """The output of a conversation."""
+    """The output of a command that prints one answer."""
 
     def print(self, pieces: Iterable[Piece]) -> None:
         """Print final text. The changing text disappears until the next `draw`."""
         ...
 
-    def draw(self, tail: str, *, activity: str, waiting: list[str], prompt: tuple[str, int] | None) -> None:
-        """Draw the changing text: the unfinished end of the answer, the current activity, the queued messages, and
-        the input line with its cursor (None: there is no input line)."""
+    def draw(self, tail: str, *, activity: str) -> None:
+        """Draw the changing text: the unfinished end of the answer, and the current activity."""
         ...
 
     def close(self) -> None: ...
 
 
-def open_screen(*, with_users: bool) -> Screen:
-    """The screen for stdout. `with_users`: print the person's own messages too."""
-    return TerminalScreen(with_users=with_users) if sys.stdout.isatty() else PlainScreen()
+def is_rich_terminal() -> bool:
+    """Whether stdout is a terminal that can move its cursor."""
+    return sys.stdout.isatty() and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
+
+
+def open_screen() -> Screen:
+    """The screen for stdout."""
+    return TerminalScreen() if is_rich_terminal() else PlainScreen()
 
 
 class PlainScreen:
     """Answers only, as they are committed; failures go to stderr."""
 
     def print(self, pieces: Iterable[Piece]) -> None:
-        for kind, text in pieces:
-            if kind is Kind.ANSWER:
-                sys.stdout.write(text.rstrip("\n") + "\n")
+        for piece in pieces:
+            if piece.kind is Kind.ANSWER:
+                sys.stdout.write(piece.text.rstrip("\n") + "\n")
                 sys.stdout.flush()
-            elif kind is Kind.ERROR:
-                sys.stderr.write(text + "\n")
+            elif piece.kind is Kind.ERROR:
+                sys.stderr.write(piece.text + "\n")
 
-    def draw(self, tail: str, *, activity: str, waiting: list[str], prompt: tuple[str, int] | None) -> None:
+    def draw(self, tail: str, *, activity: str) -> None:
         pass
 
     def close(self) -> None:
@@ -63,12 +65,12 @@ class PlainScreen:
 class TerminalScreen:
     """Uses rich: Markdown for answers, and a few lines below that are redrawn."""
 
-    def __init__(self, *, with_users: bool) -> None:
-        from rich.console import Console
+    def __init__(self) -> None:
         from rich.live import Live
 
-        self._with_users = with_users
-        self._console = Console(highlight=False, markup=False, emoji=False)
+        from antiphon.cli.answer_markup import open_console
+
+        self._console = open_console()
         self._live = Live(console=self._console, auto_refresh=False, transient=True, redirect_stdout=False)
         self._drawn: object = None
         self._live.start()
@@ -78,88 +80,80 @@ class TerminalScreen:
         if pieces:
             self._live.update("", refresh=True)  # otherwise rich redraws the text that is now printed
             self._drawn = None
-        for kind, text in pieces:
-            self._print(kind, text)
+        for piece in pieces:
+            if piece.kind is not Kind.USER:
+                print_piece(self._console, piece)
 
-    def _print(self, kind: Kind, text: str) -> None:
-        from rich.text import Text
-
-        match kind:
-            case Kind.ANSWER:
-                self._console.print(_markdown(text))
-                self._console.print()
-            case Kind.USER:
-                if self._with_users:
-                    self._console.print(Text(f"› {text}\n", style="bold cyan"))
-            case Kind.NOTE:
-                self._console.print(Text(text, style="dim"))
-            case Kind.ERROR:
-                self._console.print(Text(text, style="red"))
-
-    def draw(self, tail: str, *, activity: str, waiting: list[str], prompt: tuple[str, int] | None) -> None:
-        shown = (tail, activity, waiting, prompt)
+    def draw(self, tail: str, *, activity: str) -> None:
+        shown = (tail, activity)
         if shown == self._drawn:
             return
         self._drawn = shown
-        self._live.update(_Below(lambda: _lines(tail, activity, waiting, prompt)), refresh=True)
+        self._live.update(_Below(lambda: _lines(tail, activity)), refresh=True)
 
     def close(self) -> None:
         self._live.update("")
         self._live.stop()
 
 
+def print_piece(console: Console, piece: Piece) -> None:
+    """Print a piece of final text; an empty line follows what a person or a model has written."""
+    from rich.text import Text
+
+    from antiphon.cli.answer_markup import code_text, print_markup
+
+    match piece.kind:
+        case Kind.ANSWER:
+            print_markup(console, piece.text, links=is_rich_terminal())
+            console.print()
+        case Kind.USER:
+            console.print(Text(f"› {piece.text}\n", style="bold cyan"))
+        case Kind.NOTE:
+            console.print(Text(piece.text, style="dim"))
+        case Kind.ERROR:
+            console.print(Text(piece.text, style="red"))
+        case Kind.TOOL:
+            assert piece.run is not None
+            style = "red" if piece.run.is_error else "dim"
+            console.print(Text("  " + piece.run.line(console.width - 2), style=style, no_wrap=True))
+        case Kind.DIFF:
+            console.print(code_text(piece.text, "diff"), crop=False, soft_wrap=True)
+        case Kind.VERBATIM:
+            console.print(Text(piece.text), crop=False, soft_wrap=True)
+
+
+def tail_renderables(tail: str) -> list[Any]:
+    """The unfinished end of an answer, for rich; a long one as plain text."""
+    from rich.text import Text
+
+    from antiphon.cli.answer_markup import renderables
+
+    if not tail.strip():
+        return []
+    if len(tail) > TAIL_CHARACTERS_MAX:
+        return [Text(tail[-TAIL_CHARACTERS_MAX:])]
+    return renderables(tail, links=False)
+
+
 class _Below:
     """The changing text, cut to the height of the terminal: the end of the answer is shown."""
 
-    def __init__(self, make: Callable[[], tuple[object | None, list[Text]]]) -> None:
+    def __init__(self, make: Callable[[], tuple[list[Any], list[Any]]]) -> None:
         self._make = make
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         from rich.segment import Segment
 
         answer, below = self._make()
-        if answer is not None:
-            lines = console.render_lines(answer, options, pad=False)  # type: ignore[arg-type]
-            for line in lines[-max(console.height - LINES_RESERVED, 3) :]:
-                yield from line
-                yield Segment.line()
+        lines = [line for part in answer for line in console.render_lines(part, options, pad=False)]
+        for line in lines[-max(console.height - LINES_RESERVED, 3) :]:
+            yield from line
+            yield Segment.line()
         yield from below
 
 
-def _lines(
-    tail: str, activity: str, waiting: list[str], prompt: tuple[str, int] | None
-) -> tuple[object | None, list[Text]]:
+def _lines(tail: str, activity: str) -> tuple[list[Any], list[Any]]:
     from rich.text import Text
 
-    answer: object | None = None
-    if tail.strip():
-        is_short = len(tail) <= TAIL_CHARACTERS_MAX
-        answer = _markdown(tail) if is_short else Text(tail[-TAIL_CHARACTERS_MAX:])
     below = [Text(f"… {activity}", style="dim", no_wrap=True)] if activity else []
-    below += [Text(line, style="dim", no_wrap=True) for line in _waiting(waiting)]
-    if prompt is not None:
-        below.append(_prompt(*prompt))
-    return answer, below
-
-
-def _waiting(waiting: list[str]) -> Iterator[str]:
-    for text in waiting[:QUEUE_SHOWN_MAX]:
-        yield f"  queued: {text}"
-    if len(waiting) > QUEUE_SHOWN_MAX:
-        yield f"  and {len(waiting) - QUEUE_SHOWN_MAX} more"
-
-
-def _prompt(text: str, cursor: int) -> Text:
-    from rich.text import Text
-
-    line = Text("› ", style="bold cyan")
-    line.append(text[:cursor], style="default")
-    line.append(text[cursor : cursor + 1].strip("\n") or " ", style="reverse")
-    line.append(text[cursor + 1 :], style="default")
-    return line
-
-
-def _markdown(text: str) -> object:
-    from rich.markdown import Markdown
-
-    return Markdown(text, hyperlinks=False)  # addresses are shown, not hidden behind link text
+    return tail_renderables(tail), below
