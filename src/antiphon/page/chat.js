@@ -68,6 +68,14 @@ export function closeChat() {
   readUpTo = 0;
 }
 
+/** Shows what was kept of the open chat in this browser, until the server has sent its state. Returns whether it is
+ *  shown. */
+export function showKeptView(chatId, { chat, messages }) {
+  if (chatId !== openId.peek() || view.peek()) return false;
+  view.value = { ...emptyView(), chat, messages, seq: chat.seq };
+  return true;
+}
+
 // --- reading ----------------------------------------------------------------------------------------
 
 const READ_AFTER_MS = 600;

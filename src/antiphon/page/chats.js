@@ -194,6 +194,13 @@ export function updateChats(list) {
   byId.value = next;
 }
 
+/** Shows a list that was kept in this browser, until the server has sent its own. */
+export function showKeptList(kept) {
+  if (byId.peek()) return;
+  byId.value = new Map(kept.map((chat) => [chat.id, withTime(chat)]));
+  listing.value = { ...listing.peek(), isLoading: false };
+}
+
 const withTime = (chat) => ({ ...chat, at_ms: Date.parse(chat.updated_at) || 0 });
 
 const removed = new Set();

@@ -11,6 +11,7 @@ import { isBusy } from '../view.js';
 import { Composer } from './composer.js';
 import { Head, useDocumentTitle, useEscape } from './head.js';
 import { html } from './html.js';
+import { KeptNotice } from './kept_notice.js';
 import { MenuButton } from './menu.js';
 import { Queue } from './queue.js';
 import { Transcript } from './transcript.js';
@@ -30,6 +31,7 @@ export function Chat({ chatId }) {
     <${Head} title=${title} notes=${shown && html`<${Notes} chat=${shown.chat} />`}>
       ${shown?.chat && html`<${Actions} chat=${chat} />`}
     <//>
+    <${KeptNotice} />
     ${isEmpty ? html`<${Welcome} />` : html`<${Transcript} view=${shown} pending=${pending} />`}
     ${shown && html`<${Queue} queue=${shown.queue} />`}
     <${Composer} chatId=${chatId} view=${shown} />
