@@ -9,7 +9,7 @@ from antiphon.core.parts import text_of
 
 PACE_S = 0.02
 
-REPORT = """The slow query scans every order. An index on the two columns that it filters by makes it a lookup:
+REPORT = """The query scans every order. An index on the two columns that it filters by makes it a lookup:
 
 ```sql
 CREATE INDEX orders_by_customer ON orders (customer_id, created_at DESC);
@@ -20,8 +20,8 @@ CREATE INDEX orders_by_customer ON orders (customer_id, created_at DESC);
 | newest orders of a customer | 412 ms | 1.8 ms |
 | orders of a day | 388 ms | 388 ms |
 
-The cost falls from $O(n)$ to $O(\\log n + k)$ for $k$ orders of the customer. The second query needs an index of its
-own; ask me for it if you want it.
+The cost falls from $O(n)$ to $O(\\log n + k)$ for $k$ orders of the customer. The second query needs an index of \
+its own.
 """
 
 PLAN = """Here is the order of the steps:
@@ -72,6 +72,8 @@ async def agent(turn: Turn) -> AsyncIterator[str | Reasoning]:
             ToolCall("read_schema", {"table": "orders"}),
         )
         text = REPORT
+    elif "steps" in said:
+        text = PLAN
     elif "deploy" in said:
         yield "Version 2.4.1 passed its tests. I will deploy it now."
         await turn.call(ToolCall("deploy", {"service": "checkout", "version": "2.4.1"}))
@@ -80,8 +82,6 @@ async def agent(turn: Turn) -> AsyncIterator[str | Reasoning]:
         schema = {"type": "string", "enum": ["today", "tomorrow", "next week"]}
         when = await turn.ask("When should the release go out?", schema)
         text = f"Then it goes out {when}."
-    elif "steps" in said:
-        text = PLAN
     else:
         text = "Ask me about a slow query, the steps of a deployment, or a release."
     for word in text.split(" "):

@@ -26,6 +26,11 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 """Tests start some five hundred processes: without compiled files each of them compiles all that it imports."""
 
+FOLDER = tempfile.TemporaryDirectory(prefix="antiphon-test-user-")
+for variable in ("XDG_CONFIG_HOME", "XDG_STATE_HOME"):
+    os.environ[variable] = str(Path(FOLDER.name) / variable)
+"""Keys and histories of a user: tests leave those of the real one alone."""
+
 LONG = (
     "replicas/test_trial.py",
     "replicas/test_fleet.py",

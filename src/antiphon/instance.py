@@ -89,8 +89,8 @@ class Instance:
         self._data = DataCheck(lock)
         self._stalls: StallWatch | None = None
         self._background: asyncio.Task[None] | None = None
-        self._asks_models = isinstance(agent, Agent) and isinstance(agent.model, str)
-        self._named_model = (agent.model if self._asks_models else "") or options.model
+        self.asks_models = isinstance(agent, Agent) and isinstance(agent.model, str)
+        self._named_model = (agent.model if self.asks_models else "") or options.model
         self.configs = self._make_configs()
         self.models = Models(os.environ, options.limits, configs=self.configs)
         self.watched = WatchedChats()
@@ -156,7 +156,7 @@ class Instance:
 
     async def check_model(self, name: str) -> None:
         """Raises `Invalid` for the name of a model that cannot exist, where the agent asks models by name."""
-        if self._asks_models:
+        if self.asks_models:
             await self.models.check_name(name)
 
     async def model(self, name: str) -> Model:
@@ -322,7 +322,7 @@ class Instance:
     async def start(self) -> None:
         """Create the admin, record the attempts that an earlier process left, and check the default model."""
         await self.configs.fresh()
-        if self._asks_models and self._named_model:
+        if self.asks_models and self._named_model:
             await self.model(self._named_model)
         await self.owners.start()
         await self.files.start()

@@ -22,14 +22,14 @@ def test_a_provider_is_added_listed_changed_and_removed(run: Run) -> None:
 
 
 def test_a_secret_is_read_from_stdin_and_never_printed(run: Run) -> None:
-    """The server has no key and reports how to create one; a reference needs no key."""
+    """It is encrypted with the key of the user; a reference needs no key."""
     add = ("config", "providers", "add", "sealed", "--secret-stdin")
-    refused = run(*add, stdin=f"{CANARY}\n")
-    assert refused.code == 1
-    assert "antiphon config keygen FILE" in refused.err
-    assert CANARY not in refused.out + refused.err
+    added = run(*add, "--json", stdin=f"{CANARY}\n")
+    assert (added.json["has_secret"], added.json["secret_reference"]) == (True, "")
+    assert CANARY not in added.out + added.err + run("config", "providers", "list", "--json").out
     assert run(*add, stdin="\n").code == 1
     assert run(*add, "--secret-env", "K").code == 2
+    add = ("config", "providers", "add", "named", "--secret-stdin")
     assert run(*add, "--json", stdin="env:K\n").json["secret_reference"] == "env:K"
 
 

@@ -57,9 +57,10 @@ async def test_tab_reaches_every_control_in_visual_order_and_marks_it(tab: Tab) 
     assert all(focused["isMarked"] for focused in order if focused["tag"] != "BODY"), order
     names = [focused["name"] for focused in order if focused["tag"] != "BODY"]
     fixed = ["Skip to the message box", "Antiphon", "Sign out", "New chat", "Search chats", "/say the only answer",
-             "Archived", "Settings", "Actions for this chat", "Messages", "Edit", "Try again", "Message"]  # fmt: skip
+             "Archived", "Settings", "Actions for this chat", "Messages", "Edit",
+             "Copy", "Fork from here", "Copy", "Try again", "Fork from here", "Message"]  # fmt: skip
     assert [name for name in names if name in fixed] == fixed
-    assert (await press_tab(tab, "Shift+Tab"))["name"] == "Try again"
+    assert (await press_tab(tab, "Shift+Tab"))["name"] == "Fork from here"
     await expect(tab.button("Try again").locator("..")).to_have_css("opacity", "1")
 
 
@@ -72,9 +73,9 @@ async def test_a_whole_conversation_works_by_keyboard(tab: Tab) -> None:
     await keyboard.press("Enter")
     await tab.preview.wait_for()
     assert await tab.message("user").locator(".bubble").text_content() == "/rate 50\n/tokens 1000"
-    await keyboard.press("Shift+Tab")
-    await keyboard.press("ArrowRight")  # from Queue to Steer, and the focus stays there
-    await expect(tab.page.get_by_label("Steer", exact=True)).to_be_focused()
+    await tab.page.get_by_label("Wait", exact=True).focus()
+    await keyboard.press("ArrowRight")  # the next choice, and the focus stays there
+    await expect(tab.page.get_by_label("Add to this answer", exact=True)).to_be_focused()
     await tab.composer.focus()
     await keyboard.press("Enter")  # nothing to send
     await expect(tab.queue).to_have_count(0)

@@ -109,6 +109,7 @@ class Server:
             "/inbox": {"notifications": [], "unread_count": 0, "next": None},
             f"/chats/{CHAT}/read": {"seq": 3},
             "/chats": {"chats": [chat()], "next": None},
+            f"/chats/{CHAT}/versions": {"versions": []},
             f"/chats/{CHAT}/messages": {"message": message(9, "user", ""), "seq": 9},
         }
         return route.fulfill(status=200, json=answers[path])
@@ -227,7 +228,7 @@ def test_enter_sends_with_a_client_id_and_shift_enter_adds_a_line(page: Any, ser
     page.get_by_label("Message", exact=True).fill("one")
     page.keyboard.press("Shift+Enter")
     page.keyboard.type("two")
-    page.get_by_text("Steer", exact=True).click()
+    page.get_by_text("Add to this answer", exact=True).click()
     with page.expect_response("**/messages"):
         page.get_by_label("Message", exact=True).press("Enter")
     page.get_by_test_id("pending").wait_for()

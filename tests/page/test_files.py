@@ -52,7 +52,7 @@ async def test_images_and_downloads_are_shown_in_messages_and_results(tab: Tab, 
     text = await uploaded(tab, b"hello", "text/plain", "notes.txt")
     words = {"type": "text", "text": "/call chart {}"}
     await shown_chat(tab, server, [words, image, text])
-    question, result = tab.message("user"), tab.message("tool")
+    question, result = tab.message("user"), tab.page.locator(".call-frame")
 
     picture = question.get_by_role("img", name="cat.png")
     await expect(picture).to_have_js_property("naturalWidth", 300)
@@ -108,9 +108,9 @@ async def test_an_svg_with_a_script_is_downloaded_and_never_runs(tab: Tab, serve
     """Neither in the chat, nor when its address is opened. (A dialog, or a request to
     another origin, fails the visit.)"""
     await shown_chat(tab, server, "/call drawing {}")
-    row = tab.message("tool").get_by_test_id("download")
+    row = tab.page.locator(".call-frame").get_by_test_id("download")
     await expect(row).to_contain_text("drawing.svg")
-    await expect(tab.message("tool").get_by_role("img")).to_have_count(0)
+    await expect(tab.page.locator(".call-frame").get_by_role("img")).to_have_count(0)
     async with tab.page.expect_download() as downloading:
         await row.click()
     assert Path(await (await downloading.value).path()).read_bytes() == SVG
@@ -133,7 +133,10 @@ async def test_files_fit_a_phone(visits: Visits, server: ServerProcess) -> None:
     )
     tab = await visit.open()
     await shown_chat(tab, server, "/call chart {}")
-    for row in (tab.message("tool").get_by_test_id("picture"), tab.message("tool").get_by_test_id("download")):
+    for row in (
+        tab.page.locator(".call-frame").get_by_test_id("picture"),
+        tab.page.locator(".call-frame").get_by_test_id("download"),
+    ):
         box = await row.bounding_box()
         assert box is not None
         assert box["x"] >= 0

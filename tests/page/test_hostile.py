@@ -66,11 +66,11 @@ async def test_typed_text_stays_text_wherever_it_is_shown(tab: Tab) -> None:
     probe = PROBES["event handler"] + PROBES["script"]
     await tab.start_chat("/rate 20\n/tokens 1000")
     await tab.send(probe)
-    await expect(tab.queue).to_have_text([probe])
+    await expect(tab.queue.locator(".queued-text")).to_have_text([probe])
     await tab.button("Edit", of=tab.queue.first).click()
     await tab.page.keyboard.press("Escape")
     await tab.act("Rename")
-    await tab.page.get_by_label("Title").fill(probe)
+    await tab.page.get_by_label("Title", exact=True).fill(probe)
     await tab.page.keyboard.press("Enter")
     await expect(tab.page.get_by_role("heading", level=1)).to_have_text(probe)
     await expect(tab.page).to_have_title(re.compile(re.escape(f"{probe} · Antiphon")))

@@ -33,9 +33,9 @@ def text_of(message: dict[str, Any]) -> str:
 
 
 async def said(server: ServerProcess, chat_id: str) -> list[tuple[int, str, str]]:
-    """The expected content of the tab at the end: (id, role, text) of each message."""
+    """The expected content of the tab at the end: (id, role, text) of each message but the results of calls."""
     messages = (await stored(server, chat_id))["messages"]
-    return [(message["id"], message["role"], text_of(message)) for message in messages]
+    return [(message["id"], message["role"], text_of(message)) for message in messages if message["role"] != "tool"]
 
 
 def words(first: int, last: int) -> str:
@@ -195,11 +195,12 @@ async def test_reasoning_and_tool_calls_are_collapsed(tab: Tab, server: ServerPr
     await tab.start_chat('/think Let me see\n/call nothing {"a": [1, 2]}\n/say so it was')
     await tab.message("assistant", "so it was").wait_for()
     thoughts = tab.page.get_by_test_id("reasoning")
-    await expect(thoughts.locator(".markdown")).to_be_hidden()
+    await expect(thoughts.locator(".markdown")).to_have_count(0)
     await thoughts.locator("summary").click()
     await expect(thoughts.locator(".markdown")).to_have_text("Let me see")
-    await expect(tab.page.get_by_test_id("tool-call").locator("summary")).to_contain_text('nothing {"a":[1,2]}')
-    await expect(tab.page.get_by_test_id("tool-result").locator("summary")).to_contain_text("Error of nothing")
+    call = tab.page.get_by_test_id("tool-call")
+    await expect(call.locator("summary")).to_contain_text("nothing([1,2]) → ")
+    await expect(call.locator("summary")).to_contain_text("failed")
 
 
 # --- what a person does -----------------------------------------------------------------------------
@@ -210,18 +211,24 @@ async def test_the_queue_is_edited_moved_deleted_and_promoted(tab: Tab, server: 
     await tab.preview.wait_for()
     for text in ("/say one", "/say two", "/say three", "/say four"):
         await tab.send(text)
-    await expect(tab.queue).to_have_text(["/say one", "/say two", "/say three", "/say four"])
+    await expect(tab.queue.locator(".queued-text")).to_have_text(["/say one", "/say two", "/say three", "/say four"])
     await tab.button("Edit", of=tab.queue.nth(0)).click()
     await tab.queue.get_by_label("Text").fill("/say first")
     await tab.button("Save", of=tab.queue.nth(0)).click()
-    await expect(tab.queue).to_have_text(["/say first", "/say two", "/say three", "/say four"])
+    await expect(tab.queue.locator(".queued-text")).to_have_text(
+        ["/say first", "/say two", "/say three", "/say four"]
+    )
     await tab.button("Move down", of=tab.queue.nth(0)).click()
-    await expect(tab.queue).to_have_text(["/say two", "/say first", "/say three", "/say four"])
+    await expect(tab.queue.locator(".queued-text")).to_have_text(
+        ["/say two", "/say first", "/say three", "/say four"]
+    )
     await tab.button("Move up", of=tab.queue.nth(3)).click()
-    await expect(tab.queue).to_have_text(["/say two", "/say first", "/say four", "/say three"])
+    await expect(tab.queue.locator(".queued-text")).to_have_text(
+        ["/say two", "/say first", "/say four", "/say three"]
+    )
     await expect(tab.button("Move up", of=tab.queue.nth(0))).to_be_disabled()
     await tab.button("Delete", of=tab.queue.nth(1)).click()
-    await expect(tab.queue).to_have_text(["/say two", "/say four", "/say three"])
+    await expect(tab.queue.locator(".queued-text")).to_have_text(["/say two", "/say four", "/say three"])
     queued = (await stored(server, chat_id))["queued_messages"]
     assert [text_of(message) for message in queued] == ["/say two", "/say four", "/say three"]
     await tab.button("Send now", of=tab.queue.nth(2)).click()
@@ -237,12 +244,12 @@ async def test_the_queue_is_edited_moved_deleted_and_promoted(tab: Tab, server: 
 async def test_a_steering_message_joins_the_answer(tab: Tab, server: ServerProcess) -> None:
     chat_id = await tab.start_chat("/rate 25\n/tokens 60\n/call nothing {}")
     await tab.preview.wait_for()
-    await tab.page.get_by_text("Steer", exact=True).click()
+    await tab.page.get_by_text("Add to this answer", exact=True).click()
     await tab.page.wait_for_function("document.activeElement?.id === 'composer-text'")
     await tab.page.keyboard.type("/say this way")
     await tab.page.keyboard.press("Enter")
-    await expect(tab.queue).to_contain_text(["steers"])
-    await expect(tab.page.get_by_label("Queue", exact=True)).to_be_checked()  # a choice applies to one message
+    await expect(tab.queue).to_contain_text(["Joins this answer"])
+    await expect(tab.page.get_by_label("Wait", exact=True)).to_be_checked()  # a choice applies to one message
     await tab.message("assistant", "this way").wait_for()
     await tab.wait_idle()
     assert await tab.shown() == await said(server, chat_id)
@@ -257,7 +264,7 @@ async def test_the_choice_of_when_busy_is_reset_after_the_answer(tab: Tab) -> No
     await tab.stop.click()
     await tab.wait_idle()
     await tab.send("/rate 50\n/tokens 1000")
-    await expect(tab.page.get_by_label("Queue", exact=True)).to_be_checked()
+    await expect(tab.page.get_by_label("Wait", exact=True)).to_be_checked()
     await tab.stop.click()
     await tab.wait_idle()
 

@@ -28,6 +28,13 @@ def pay(amount: int) -> str:
     """Pay."""
     return f"paid {amount}"
 
+FORM = {"type": "object", "required": ["name", "age"], "properties": {
+    "name": {"type": "string", "title": "Name"}, "age": {"type": "integer", "title": "Age", "minimum": 18},
+    "meal": {"enum": ["fish", "soup"], "title": "Meal"}, "vegan": {"type": "boolean", "title": "Vegan"},
+    "days": {"type": "array", "title": "Days", "items": {"enum": ["Mon", "Tue", "Wed"]}},
+    "at": {"type": "object", "title": "Address", "properties": {"city": {"type": "string", "title": "City"}}},
+}}
+
 async def agent(turn):
     if turn.text == "delegate":
         answers = await turn.spawn("which", "number")
@@ -41,6 +48,8 @@ async def agent(turn):
         yield f"You said {await turn.ask('How many?', {'type': 'integer'}) + 1}."
     elif turn.text == "which":
         yield f"You said {await turn.ask('Which?', {'enum': ['red', 'blue']})}."
+    elif turn.text == "form":
+        yield f"You said {await turn.ask('Who comes?', FORM)}."
     elif turn.text == "pick":
         result = await turn.call(ToolCall("pick", {}))
         yield f"Picked {result.result}."
@@ -67,12 +76,13 @@ async def tab(visits: Visits, server: ServerProcess) -> Tab:
 
 async def test_a_call_is_approved_with_other_arguments(tab: Tab) -> None:
     await tab.start_chat("pay")
-    await tab.page.get_by_role("button", name="Change arguments").click()
-    editor = tab.page.get_by_role("textbox", name="Text")
+    await tab.page.get_by_role("button", name="Edit arguments").click()
+    editor = tab.page.get_by_role("textbox", name="Arguments")
     await editor.fill("no JSON")
-    await tab.page.get_by_role("button", name="Run with these").click()
+    await tab.page.get_by_role("button", name="Allow with these").click()
+    await expect(tab.page.get_by_role("alert").filter(has_text="This is not JSON")).to_be_visible()
     await editor.fill('{"amount": 5}')
-    await tab.page.get_by_role("button", name="Run with these").click()
+    await tab.page.get_by_role("button", name="Allow with these").click()
     await expect(tab.message("assistant").last).to_contain_text("paid 5")
 
 
@@ -86,11 +96,12 @@ async def test_a_call_that_the_page_shows_is_approved_in_a_terminal(tab: Tab, se
     assert (code, out.decode()) == (0, 'Approved: pay({"amount": 100})\n')
     await expect(tab.message("assistant").last).to_contain_text("paid 100")
     await expect(tab.page.get_by_test_id("approval")).to_have_count(0)
+    await expect(tab.page.get_by_test_id("decided")).to_have_text("Allowed in another window.")
 
 
 async def test_a_tool_is_allowed_for_the_chat(tab: Tab) -> None:
     await tab.start_chat("pay")
-    await tab.page.get_by_role("button", name="Always in this chat").click()
+    await tab.page.get_by_role("button", name="Always allow in this chat").click()
     await expect(tab.message("assistant").last).to_contain_text("paid 100")
     await tab.send("pay")
     await expect(tab.message("assistant").last).to_contain_text("paid 100")
@@ -121,12 +132,43 @@ async def test_a_question_is_answered_by_text_or_a_number(tab: Tab, asked: str, 
     await expect(tab.message("assistant").last).to_contain_text(f"You said {said}.")
 
 
+async def test_a_call_is_denied_with_a_reason(tab: Tab) -> None:
+    await tab.start_chat("pay")
+    await expect(tab.page.get_by_test_id("approval")).to_contain_text("Waits until")
+    await tab.button("Deny").click()
+    await tab.page.get_by_role("textbox", name="Reason").fill("too much")
+    await tab.button("Deny").click()
+    await expect(tab.message("assistant").last).to_contain_text("too much")
+
+
+async def test_a_question_with_a_schema_is_a_form(tab: Tab) -> None:
+    await tab.start_chat("form")
+    form = tab.page.get_by_test_id("question")
+    await tab.button("Send answer", of=form).click()
+    await expect(form.get_by_text("Please fill this in.")).to_have_count(2)
+    await expect(form.get_by_label("Name")).to_be_focused()
+    await form.get_by_label("Name").fill("Ada")
+    await form.get_by_label("Age").fill("7")
+    await tab.button("Send answer", of=form).click()
+    await expect(form.get_by_text("At least 18, please.")).to_be_visible()
+    await form.get_by_label("Age").fill("36")
+    await form.get_by_label("Meal").select_option("soup")
+    await form.get_by_label("Vegan").check()
+    await form.get_by_label("Tue").check()
+    await form.get_by_label("City").fill("Paris")
+    await tab.button("Send answer", of=form).click()
+    said = "{'age': 36, 'at': {'city': 'Paris'}, 'days': ['Tue'], 'meal': 'soup', 'name': 'Ada', 'vegan': True}"
+    await expect(tab.message("assistant").last).to_contain_text(f"You said {said}.")
+
+
 async def test_the_first_answer_wins_and_every_tab_shows_it(tab: Tab, visits: Visits, server: ServerProcess) -> None:
     chat_id = await tab.start_chat("yes or no")
     await tab.page.get_by_test_id("question").wait_for()
     visit = await visits(f"http://127.0.0.1:{server.port}", server.token)
     other = await visit.open(chat_id)
     await other.page.get_by_role("button", name="No", exact=True).click()
+    await expect(tab.page.get_by_test_id("decided")).to_have_text("Answered in another window.")
+    await expect(other.page.get_by_test_id("decided")).to_have_text("Answered.")
     for each in (tab, other):
         await expect(each.message("assistant").last).to_contain_text("You said False.")
         assert await each.page.get_by_test_id("question").count() == 0
@@ -139,7 +181,7 @@ async def test_the_result_of_a_clients_tool_is_entered(tab: Tab, server: ServerP
     await wait_until(lambda: server.ask("GET", path), accept=lambda it: it[1]["status"] == "requires_action")
     await tab.page.goto(f"{tab.page.url.partition('#')[0]}#/chat/{chat['id']}")
     await tab.page.get_by_role("button", name="Enter the result").click()
-    await tab.page.get_by_role("textbox", name="Text").fill('"a.txt"')
+    await tab.page.get_by_role("textbox", name="Result").fill('"a.txt"')
     await tab.page.get_by_role("button", name="Send result").click()
     await expect(tab.message("assistant").last).to_contain_text("Picked a.txt.")
 

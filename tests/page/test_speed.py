@@ -25,6 +25,16 @@ MESSAGES = 2000
 TASK_MS_MAX = 100
 TIMES_SHORT = 2
 OPEN_MS_MAX = 3000
+SHOWN_MAX = 60
+"""Rows in the document, however long the chat is."""
+SCROLL_TO_START = """async () => {
+    const list = document.querySelector('[data-testid=transcript]');
+    for (let tries = 0; tries < 5000; tries++) {
+        list.scrollTop -= 4000;
+        await new Promise((resolve) => requestAnimationFrame(resolve));
+        if (list.scrollTop === 0 && !document.querySelector('[data-kind=earlier]')) return;
+    }
+}"""
 ANSWER = "Answer **{n}** with `code`, a [link](https://example.org) and some words to fill more than one line of it."
 
 WATCH_TASKS = """
@@ -35,12 +45,12 @@ new PerformanceObserver((list) => {
 """
 
 
-async def store_history(store: Store) -> str:
-    """A chat of 2,000 messages; its id."""
+async def store_history(store: Store, count: int = MESSAGES) -> str:
+    """A chat of `count` messages; its id."""
     owner_id = await store.create_owner("admin", is_admin=True)
     chat = StoredChat(store, str(uuid.uuid4()))
     await chat.create(owner_id=owner_id, title="A long one")
-    for n in range(MESSAGES // 2):
+    for n in range(count // 2):
         await chat.send(f"Question {n}, and what one says beside it")
         await chat.start()
         await chat.answer(ANSWER.format(n=n))
@@ -92,14 +102,12 @@ async def test_two_thousand_messages_open_at_once_and_never_block_the_tab(visits
         assert await tab.page.evaluate("performance.now()") < OPEN_MS_MAX
         await tab.wait_idle()
         await expect(last).to_be_in_viewport()
-        assert await tab.messages.count() == 50
+        assert await tab.messages.count() <= 50
         await check_answer(tab, short)
-
-        earlier = tab.button("Show earlier")
-        while (count := await tab.messages.count()) < 250:
-            await earlier.click()
-            await expect(tab.messages).to_have_count(count + 50)
-        await tab.button("Latest").click()
+        await tab.page.evaluate(SCROLL_TO_START)
+        await tab.message("user", "Question 0,").wait_for()
+        assert await tab.messages.count() < SHOWN_MAX
+        await tab.button("Latest").or_(tab.button("New below")).click()
         await check_answer(tab, short)
         await short.page.goto("about:blank")
         await tab.page.goto("about:blank")

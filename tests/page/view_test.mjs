@@ -15,7 +15,6 @@ const {
   sizeWords,
   textOf,
   waitingWords,
-  withEarlier,
 } = await import(new URL('view.js', page));
 const { makeSseParser } = await import(new URL('sse.js', page));
 
@@ -259,13 +258,13 @@ test('the waiting sentence names what the chat is waiting for', () => {
   );
   assert.equal(
     words(started, fact(5, 'attempt_lost', 'running', 5, { attempt: 4, reason: 'dead' })),
-    'The worker was lost; another one continues.',
+    'The server failed during the answer; the answer goes on.',
   );
   assert.equal(
     words(fact(4, 'attempt_released', 'running', 4, { attempt: 3 })),
-    'The worker released the turn; another one continues.',
+    'The server is restarting; the answer goes on.',
   );
-  assert.equal(words(fact(4, 'message_appended', 'running', 4, { message: USER(4, 'x') })), 'Waiting for a worker…');
+  assert.equal(words(fact(4, 'message_appended', 'running', 4, { message: USER(4, 'x') })), 'Starting…');
   assert.equal(words(fact(4, 'interrupt_requested', 'interrupting', 3, { turn_id: 2 })), 'Stopping…');
   assert.equal(words(started, text(0, 'a', { part_index: 0, draft: 4 })), '');
   assert.equal(words(fact(4, 'turn_ended', 'waiting', 4, { turn_id: 2, outcome: 'answered' })), '');
@@ -305,12 +304,6 @@ test('tool calls run until each has its result; an approval waits for a person',
   assert.equal(waitingWords(view), 'Waiting for your decision.');
   view = fold([fact(8, 'action_resolved', 'running', 7, { tool_call_id: 'b', outcome: 'approved' })], view);
   assert.equal(view.action, null);
-});
-
-test('earlier messages are added in front, once', () => {
-  const view = fold([resync({ messages: [USER(9, 'c')], chat: { seq: 9, draft: 9 } })]);
-  const more = withEarlier(view, { messages: [USER(5, 'a'), USER(7, 'b'), USER(9, 'c')], has_more: true });
-  assert.deepEqual([more.messages.map((message) => message.id), more.hasMore], [[5, 7, 9], true]);
 });
 
 test('a deleted chat shows nothing, whatever was missed before', () => {

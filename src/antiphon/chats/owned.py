@@ -181,6 +181,10 @@ class OwnedChats(OpenCallAnswers, ChatSettings, QueuedMessages, ImportedChats, F
             self.owner_id, parent=parent, archived=archived, label=label, title=title, limit=limit, after=after
         )
 
+    async def list_pinned(self, *, limit: int = PAGE) -> tuple[Listed, ...]:
+        """The pinned chats by the order of their pins, without archived and child chats."""
+        return await self._store.list_pinned_chats(self.owner_id, limit=limit)
+
     async def change(self, chat_id: str, *commands: c.Command, request: Request | None = None) -> Done:
         """Execute any commands of a person in one append. `request` makes the call idempotent."""
         await self._check_owner(chat_id)

@@ -1,19 +1,41 @@
 // The open chat: its view, updated by its stream, and the commands on it.
 
-import { computed, signal } from './vendor/signals.js';
+import { batch, computed, signal } from './vendor/signals.js';
 import { path, request, requestUntilAnswered, url } from './api.js';
 import { openChildren } from './children.js';
 import { dropChat, updateListedChat, wasRemoved } from './chats.js';
 import { markChatRead } from './inbox.js';
 import { report } from './notice.js';
 import { openStream } from './stream.js';
-import { GAP, apply, emptyView, withEarlier } from './view.js';
+import {
+  PAGE,
+  bounded,
+  emptyHistory,
+  hasEarlier,
+  shownMessages,
+  withEarlierPage,
+  withLaterPage,
+  withoutFrom,
+} from './history.js';
+import { GAP, apply, emptyView, withLast } from './view.js';
 
 /** The shown view of the open chat; null until its first state has arrived. */
 export const view = signal(null);
 export const openId = signal(null);
 /** The state of the open chat's stream (see openStream); null when no chat is open. */
 export const streamState = signal(null);
+
+/** The window of the history that is held (see history.js). */
+const history = signal(emptyHistory());
+/** The messages that can be scrolled to, ascending. */
+export const messages = computed(() => (view.value ? shownMessages(history.value, view.value) : []));
+export const areEarlier = computed(() => Boolean(view.value) && hasEarlier(history.value, view.value));
+/** Whether messages after the shown ones are not held: the end is not shown. */
+export const areLater = computed(() => history.value.isDetached);
+/** How calls were decided while the chat was open: {outcome, by, always} by tool_call_id. */
+export const resolvedCalls = computed(() => view.value?.resolved ?? {});
+/** Whether the reader is at the end. Set by the transcript. */
+export const isAtEnd = signal(true);
 
 let stream = null;
 let latest = emptyView(); // newer than `view` by the events since the last frame
@@ -39,9 +61,19 @@ export function closeChat() {
   stream = null;
   latest = emptyView();
   openId.value = streamState.value = view.value = null;
+  history.value = emptyHistory();
+  isAtEnd.value = true;
   openChildren(null);
   interruptedTurn.value = 0;
   readUpTo = 0;
+}
+
+/** Shows what was kept of the open chat in this browser, until the server has sent its state. Returns whether it is
+ *  shown. */
+export function showKeptView(chatId, { chat, messages }) {
+  if (chatId !== openId.peek() || view.peek()) return false;
+  view.value = { ...emptyView(), chat, messages, seq: chat.seq };
+  return true;
 }
 
 // --- reading ----------------------------------------------------------------------------------------
@@ -80,9 +112,11 @@ async function markRead(chatId, seq) {
 document.addEventListener('visibilitychange', () => (document.hidden ? markReadNow() : scheduleMarkRead()));
 
 function handleEvent(event) {
-  const next = apply(latest, event);
+  const next = apply(latest, event.type === 'delta' ? { ...event, arrived_ms: performance.now() } : event);
   if (next === GAP) return false;
   latest = next;
+  if (event.type === 'resync') history.value = emptyHistory();
+  if (event.type === 'history_truncated') history.value = withoutFrom(history.peek(), event.from_message_id);
   if (latest.turnId !== interruptedTurn.peek()) interruptedTurn.value = 0; // it has ended; a retry has the same turn id
   if (latest.isDeleted) dropChat(openId.peek());
   requestFrame();
@@ -96,7 +130,7 @@ function requestFrame() {
   const show = () => {
     isFrameRequested = false;
     if (!openId.peek()) return;
-    view.value = latest;
+    showLatest();
     scheduleMarkRead();
   };
   if (document.hidden) setTimeout(show, 250);
@@ -107,25 +141,56 @@ function requestFrame() {
 
 const here = (...segments) => path('chats', openId.peek(), ...segments.map(String));
 
-export const isLoadingEarlier = signal(false);
-
-export async function loadEarlier() {
-  const chatId = openId.peek();
-  const first = latest.messages[0]?.id;
-  if (isLoadingEarlier.peek() || first === undefined) return;
-  isLoadingEarlier.value = true;
-  await report(async () => {
-    const page = await request('GET', `${here('messages')}?before_id=${first}&limit=50`);
-    if (chatId !== openId.peek() || latest.messages[0]?.id !== first) return; // replaced meanwhile
-    latest = withEarlier(latest, page);
+/** Shows the newest view; what is held of a chat that stays open is bounded. */
+function showLatest() {
+  batch(() => {
+    const [window, count] = bounded(history.peek(), latest, isAtEnd.peek());
+    latest = withLast(latest, count);
+    history.value = window;
     view.value = latest;
   });
-  isLoadingEarlier.value = false;
 }
+
+/** 'earlier', 'later', 'first' or '': which messages are being loaded. */
+export const loading = signal('');
+
+/** Loads a page of messages and adds it to the window. Returns whether it was loaded. */
+async function loadPage(kind, query, add) {
+  const chatId = openId.peek();
+  if (loading.peek() || !view.peek()) return false;
+  const before = history.peek();
+  loading.value = kind;
+  const isLoaded = await report(async () => {
+    const page = await request('GET', `${here('messages')}?${query}&limit=${PAGE}`);
+    if (chatId !== openId.peek() || history.peek() !== before) return; // replaced meanwhile
+    history.value = add(before, page);
+  });
+  loading.value = '';
+  return isLoaded;
+}
+
+const addEarlier = (window, page) => withEarlierPage(window, view.peek(), page);
+const addLater = (window, page) => withLaterPage(window, view.peek(), page);
+
+export const loadEarlier = () => loadPage('earlier', `before_id=${messages.peek()[0]?.id ?? 0}`, addEarlier);
+export const loadLater = () => loadPage('later', `after_id=${messages.peek().at(-1)?.id ?? 0}`, addLater);
+
+/** Shows the first messages of the chat. */
+export async function showFirst() {
+  if (!areEarlier.peek()) return true;
+  return loadPage('first', 'after_id=0', (window, page) =>
+    addLater({ older: [], hasEarlier: false, isDetached: true }, page),
+  );
+}
+
+/** Shows the end of the chat. */
+export const showEnd = () => (history.value = emptyHistory());
 
 /** Whether the shown turn is being interrupted, by this or another client. */
 export const isStopping = computed(
-  () => view.value?.status === 'interrupting' || (interruptedTurn.value !== 0 && interruptedTurn.value === view.value?.turnId),
+  () =>
+    view.value?.status === 'interrupting' ||
+    (interruptedTurn.value !== 0 && interruptedTurn.value === view.value?.turnId),
 );
 
 /** Interrupts the shown turn, and no later one. */
@@ -145,20 +210,3 @@ export async function stop() {
     if (!interrupted) giveUp();
   });
 }
-
-export const retry = (turnId) => report(() => request('POST', here('retry'), turnId ? { turn_id: turnId } : {}));
-
-export const editMessage = (id, content) => report(() => request('PATCH', here('messages', id), { content }));
-
-export const editQueued = (id, content) => report(() => request('PATCH', here('queue', id), { content }));
-export const deleteQueued = (id) => report(() => request('DELETE', here('queue', id)));
-export const promoteQueued = (id) => report(() => request('POST', here('queue', id, 'promote')));
-export const moveQueued = (id, before) => report(() => request('POST', here('queue', id, 'move'), { before }));
-
-/** `decision` is {approved, args?, always?}. */
-export const decideCall = (tool_call_id, decision) =>
-  report(() => request('POST', here('approvals'), { tool_call_id, ...decision }));
-export const answerCall = (tool_call_id, answer) =>
-  report(() => request('POST', here('answers'), { tool_call_id, answer }));
-export const submitResult = (tool_call_id, result) =>
-  report(() => request('POST', here('tool-results'), { tool_call_id, result }));

@@ -15,6 +15,8 @@ const FIRST_PAGE = 50;
 const PAGE = 100;
 const REFRESHED_MAX = 500; // after a reconnect this many chats are loaded again; older ones when they are scrolled to
 const TYPING_MS = 150;
+/** The pinned chats, which may be on any page of the list. */
+const PINNED = '/chats?pinned=true&limit=500';
 
 /** The loaded chats by id, with `at_ms`; null until the first response. */
 const byId = signal(null);
@@ -132,8 +134,12 @@ async function loadFirst(limit, isWanted) {
   const isNewest = () => newest === mine && filter.peek() === asked && isWanted();
   listing.value = { ...listing.peek(), isLoading: true };
   try {
-    const page = await requestUntilAnswered('GET', listPath(limit), undefined, { isWanted: isNewest });
+    const ask = (address) => requestUntilAnswered('GET', address, undefined, { isWanted: isNewest });
+    const isAll = !asked.words.trim() && !asked.label && !asked.isArchived;
+    const [page, pinned] = await Promise.all([ask(listPath(limit)), isAll ? ask(PINNED) : { chats: [] }]);
     if (!isNewest()) return null;
+    const listed = new Set(page.chats.map((chat) => chat.id));
+    page.chats.push(...pinned.chats.filter((chat) => !listed.has(chat.id)));
     listing.value = { isLoading: false, next: page.next ?? null, found: idsOf(page) };
     return page;
   } catch (error) {
@@ -186,6 +192,13 @@ export function updateChats(list) {
     if (!isOlder && !removed.has(chat.id)) next.set(chat.id, withTime({ ...held, ...chat }));
   }
   byId.value = next;
+}
+
+/** Shows a list that was kept in this browser, until the server has sent its own. */
+export function showKeptList(kept) {
+  if (byId.peek()) return;
+  byId.value = new Map(kept.map((chat) => [chat.id, withTime(chat)]));
+  listing.value = { ...listing.peek(), isLoading: false };
 }
 
 const withTime = (chat) => ({ ...chat, at_ms: Date.parse(chat.updated_at) || 0 });

@@ -2,7 +2,7 @@
 
 import { signal } from './vendor/signals.js';
 import { request } from './api.js';
-import { report } from './notice.js';
+import { reportRefusal } from './notice.js';
 
 const PAGE = 500; // maximum number of children that are loaded
 
@@ -23,7 +23,7 @@ export async function loadChildren() {
   const mine = parentId;
   if (isLoading || !mine) return;
   isLoading = true;
-  await report(async () => {
+  await reportRefusal(async () => {
     const page = await request('GET', `/chats?parent_chat_id=${mine}&limit=${PAGE}`);
     if (mine === parentId) page.chats.forEach(updateChild);
   });

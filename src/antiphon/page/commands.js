@@ -146,6 +146,8 @@ export const OTHER_KEYS = [
     [
       ['Enter', 'Send'],
       [`${SHIFT}Enter`, 'New line'],
+      ['↑', 'Edit the last question, while the box is empty'],
+      [`${ALT}↑ ${ALT}↓`, 'Move a waiting message'],
       ['Esc', 'Stop the answer'],
     ],
   ],

@@ -8,6 +8,7 @@ import { closeFeed, openFeed } from './chats.js';
 import { App } from './components/app.js';
 import { keepFiles } from './kept_files.js';
 import { startKeys } from './keys.js';
+import { startOffline } from './offline.js';
 import { clearArrived, outbox, resumeOutbox } from './outbox.js';
 import { shareSecret, shownChatId } from './route.js';
 import { loadIdentity, session, startSession } from './session.js';
@@ -39,5 +40,8 @@ render(h(App), app);
 startMark();
 startKeys();
 startSetup();
-if (!shareSecret) startSession();
+if (!shareSecret) {
+  startSession();
+  startOffline();
+}
 keepFiles();

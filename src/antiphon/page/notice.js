@@ -20,6 +20,14 @@ export async function report(action) {
   }
 }
 
+/** `report` for requests that the page makes by itself: a lost connection is shown by its state alone. */
+export const reportRefusal = (action) =>
+  report(() =>
+    action().catch((error) => {
+      if (!(error instanceof NetworkError)) throw error;
+    }),
+  );
+
 /** What a person reads of a refusal or a lost connection. Any other error is a fault of the page, and is thrown. */
 export function sentenceOf(error) {
   if (!(error instanceof ApiError) && !(error instanceof NetworkError)) throw error;

@@ -3,17 +3,20 @@
 
 import { signal } from './vendor/signals.js';
 import { path, randomId, requestUntilAnswered } from './api.js';
+import { attachedFiles, partsOf } from './attachments.js';
 import { updateChats } from './chats.js';
 import { notice } from './notice.js';
 import { show, shownChatId } from './route.js';
 import { load, save } from './storage.js';
 import { unsentText } from './unsent.js';
 
-/** {id, chatId, isNew, text, when_busy, problem?, seq?}: `seq` is set when the server has accepted the message. */
+/** {id, chatId, isNew, text, files, model, when_busy, problem?, seq?}: `seq` is set when the server has accepted the
+ *  message. */
 export const outbox = signal(load('outbox', []));
 
-export function send(chatId, text, when_busy) {
-  const item = { id: randomId(), chatId: chatId ?? randomId(), isNew: !chatId, text, when_busy };
+/** Sends a message; `files` are attached files that were uploaded, `model`: '' is the chat's. */
+export function send(chatId, { text, files = [], model = '', when_busy = 'queue' }) {
+  const item = { id: randomId(), chatId: chatId ?? randomId(), isNew: !chatId, text, files, model, when_busy };
   put([...outbox.peek(), item]);
   if (item.isNew) show(item.chatId);
   deliver(item);
@@ -67,15 +70,19 @@ async function deliverNow(item) {
   }
 }
 
-function requestOf({ id, chatId, isNew, text, when_busy }) {
-  if (isNew) return ['/chats', { id: chatId, content: text }];
-  return [path('chats', chatId, 'messages'), { content: text, when_busy, client_message_id: id }];
+function requestOf({ id, chatId, isNew, text, files = [], model, when_busy }) {
+  const content = files.length ? [...(text ? [{ type: 'text', text }] : []), ...partsOf(files)] : text;
+  const named = model ? { model } : {};
+  if (isNew) return ['/chats', { id: chatId, content, ...named }];
+  return [path('chats', chatId, 'messages'), { content, when_busy, client_message_id: id, ...named }];
 }
 
 function returnText(item) {
   const place = item.isNew ? null : item.chatId;
   const typed = unsentText(place);
   typed.value = [item.text, typed.peek()].filter(Boolean).join('\n\n');
+  const attached = attachedFiles(place);
+  if (item.files?.length) attached.value = [...item.files, ...attached.peek()];
   if (item.isNew && shownChatId.peek() === item.chatId) show(null, { replace: true });
 }
 

@@ -1,6 +1,7 @@
 // The sign-in of this browser. The token is sent only to POST /session, which sets a cookie.
 
 import { signal } from './vendor/signals.js';
+import { forgetAll } from './kept_chats.js';
 import { ApiError, request, requestUntilAnswered, whenSignedOut } from './api.js';
 
 /** 'checking' | 'in' | 'out' */
@@ -8,6 +9,8 @@ export const session = signal('checking');
 export const signInProblem = signal('');
 /** Whether an admin is signed in; null until that is known. */
 export const isAdmin = signal(null);
+/** The id of the owner that is signed in; null until that is known. */
+export const ownerId = signal(null);
 
 whenSignedOut(() => {
   session.value = 'out';
@@ -30,8 +33,9 @@ export async function startSession() {
 export async function signIn(token) {
   signInProblem.value = '';
   try {
-    const { admin } = await request('POST', '/session', { token });
+    const { admin, owner_id } = await request('POST', '/session', { token });
     isAdmin.value = admin;
+    ownerId.value = owner_id;
     session.value = 'in';
   } catch (error) {
     session.value = 'out';
@@ -45,8 +49,9 @@ export async function loadIdentity() {
   if (isAdmin.peek() !== null) return;
   const isWanted = () => session.peek() === 'in';
   try {
-    const { admin } = await requestUntilAnswered('GET', '/session', undefined, { isWanted });
+    const { admin, owner_id } = await requestUntilAnswered('GET', '/session', undefined, { isWanted });
     isAdmin.value = admin;
+    ownerId.value = owner_id;
   } catch (error) {
     if (!(error instanceof ApiError)) throw error; // a 401 shows the sign-in form
   }
@@ -56,5 +61,6 @@ export async function loadIdentity() {
 export async function signOut() {
   await request('DELETE', '/session');
   sessionStorage.clear();
+  await forgetAll();
   location.replace(location.pathname);
 }

@@ -2,14 +2,14 @@
 
 import { effect, signal } from './vendor/signals.js';
 import { request } from './api.js';
-import { report } from './notice.js';
+import { reportRefusal } from './notice.js';
 import { session } from './session.js';
 
 /** Whether only the demo model is available; null until that is known. */
 export const isDemoOnly = signal(null);
 
 export const reloadSetup = () =>
-  report(async () => {
+  reportRefusal(async () => {
     const { models } = await request('GET', '/models');
     isDemoOnly.value = models.every((model) => model.is_demo);
   });

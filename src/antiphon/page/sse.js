@@ -23,6 +23,7 @@ export function makeSseParser(onEvent) {
   return function push(chunk) {
     const text = rest + chunk;
     const ends = /\r\n|\n|\r(?!$)/g; // a CR at the very end may be the first half of a CRLF
+    ends.lastIndex = Math.max(0, rest.length - 1); // a long line comes in many chunks: each is searched once
     let start = 0;
     for (let end; (end = ends.exec(text)); start = ends.lastIndex) line(text.slice(start, end.index));
     rest = text.slice(start);

@@ -5,6 +5,8 @@
 
 export const GAP = Symbol('gap');
 
+const RESOLVED_MAX = 100; // decisions that are held
+
 const IDLE = new Set(['waiting', 'error']);
 
 export function emptyView() {
@@ -24,6 +26,8 @@ export function emptyView() {
     retry: null, // the pending retry_scheduled
     notice: null, // the last report of another program: {kind: 'retry' | 'error', retry?, error?}; not in the store
     action: null, // {calls, deadline} that are waiting for people or clients
+    resolved: {}, // by tool_call_id: {outcome, by, always} of the calls that were decided while the chat was open
+    truncations: 0, // how often the history was cut while the chat was open: edits and retries
     isCaughtUp: false,
     isDeleted: false,
   };
@@ -44,11 +48,10 @@ export function apply(view, event) {
   return view;
 }
 
-/** Adds an earlier page of messages, a response of `GET /chats/{id}/messages?before_id=`. */
-export function withEarlier(view, page) {
-  const first = view.messages[0]?.id ?? Infinity;
-  const earlier = page.messages.filter((message) => message.id < first);
-  return { ...view, messages: [...earlier, ...view.messages], hasMore: page.has_more };
+/** The view with at most `count` of its last messages: a chat that stays open does not keep all that it was sent. */
+export function withLast(view, count) {
+  if (view.messages.length <= count) return view;
+  return { ...view, messages: view.messages.slice(-count), hasMore: true };
 }
 
 function fromResync({ chat, messages, has_more, queued_messages, open_draft }) {
@@ -72,22 +75,24 @@ function fromResync({ chat, messages, has_more, queued_messages, open_draft }) {
 }
 
 /** The calls that a chat is waiting for: {calls, deadline}; null: none, or the server is older. */
-const actionOf = ({ open_calls }) => (open_calls?.length ? { calls: open_calls, deadline: open_calls[0].deadline } : null);
+const actionOf = ({ open_calls }) =>
+  open_calls?.length ? { calls: open_calls, deadline: open_calls[0].deadline } : null;
 
 // --- deltas -----------------------------------------------------------------------------------------
 
-function applyDelta(view, { draft, from, to, part_index, part }) {
+function applyDelta(view, { draft, from, to, part_index, part, arrived_ms }) {
   const { preview } = view;
   if (draft < preview.draft) return view;
   if (draft > preview.draft || from > preview.position) return GAP;
   if (to <= preview.position) return view;
   const next = { ...preview, position: to };
-  extend(next, part_index, part, preview.position - from);
+  extend(next, part_index, part, preview.position - from, arrived_ms);
   return { ...view, preview: next, retry: null };
 }
 
-/** Adds a delta's part to a new preview, in place. A tool call's arguments are appended to `args_text`. */
-function extend(preview, index, part, overlap) {
+/** Adds a delta's part to a new preview, in place. A tool call's arguments are appended to `args_text`. `arrived_ms` (when
+ *  the delta was received) gives a reasoning part the times `began_ms` and `ended_ms`. */
+function extend(preview, index, part, overlap, arrived_ms) {
   const held = preview.parts[index];
   const put = (value) => (preview.parts = Object.assign([...preview.parts], { [index]: value }));
   switch (part.type) {
@@ -95,8 +100,14 @@ function extend(preview, index, part, overlap) {
       preview.call = part;
       break;
     case 'text':
-    case 'reasoning':
       put({ type: part.type, text: (held?.text ?? '') + dropCodePoints(part.text, overlap) });
+      break;
+    case 'reasoning':
+      put({
+        type: part.type,
+        text: (held?.text ?? '') + dropCodePoints(part.text, overlap),
+        ...thinkingTimes(held, arrived_ms),
+      });
       break;
     case 'tool-call':
       put({ ...part, args_text: '' });
@@ -117,6 +128,12 @@ function extend(preview, index, part, overlap) {
     }
     // a kind of a newer version: the position advances, nothing is shown
   }
+}
+
+// Of a part whose beginning was not received (it is in a resync) the duration is unknown.
+function thinkingTimes(held, arrived_ms) {
+  if (arrived_ms === undefined || (held && held.began_ms === undefined)) return {};
+  return { began_ms: held?.began_ms ?? arrived_ms, ended_ms: arrived_ms };
 }
 
 /** `text` without its first `count` code points (a position counts code points, a string UTF-16 units). */
@@ -140,6 +157,8 @@ function applyFact(view, fact) {
   next.chat = { ...next.chat, status: next.status, seq: fact.seq, queue_length: next.queue.length };
   if (fact.draft !== undefined && fact.draft !== view.preview.draft) {
     next.preview = openDraft(fact.draft);
+    // the result of one call does not end the progress of those beside it
+    if (fact.message?.role === 'tool') next.preview.progress = view.preview.progress;
     next.retry = fact.type === 'retry_scheduled' ? next.retry : null;
   }
   if (!isBusy(next)) Object.assign(next, { turnId: null, retry: null, holder: 'none' });
@@ -164,13 +183,20 @@ const CHANGES = {
   queued_message_promoted: (view, { queued_id }) => ({ queue: promotedQueue(view.queue, queued_id) }),
   history_truncated: (view, { from_message_id }) => ({
     messages: view.messages.filter((message) => message.id < from_message_id),
+    truncations: view.truncations + 1,
   }),
   attempt_started: () => ({ holder: 'worker' }),
   attempt_released: () => ({ holder: 'released' }),
   attempt_lost: () => ({ holder: 'lost' }),
   retry_scheduled: (view, fact) => ({ retry: fact }),
   action_required: (view, { calls, deadline }) => ({ action: { calls, deadline }, holder: 'none' }),
-  action_resolved: (view, { tool_call_id }) => ({ action: withoutCall(view.action, tool_call_id) }),
+  action_resolved: (view, { tool_call_id, outcome, by, always }) => ({
+    action: withoutCall(view.action, tool_call_id),
+    resolved: Object.fromEntries([
+      ...Object.entries(view.resolved).slice(-RESOLVED_MAX),
+      [tool_call_id, { outcome, by, always }],
+    ]),
+  }),
   turn_restarted: (view, { turn_id }) => ({ turnId: turn_id, lastTurnId: turn_id, holder: 'none' }),
   turn_ended: (view, { turn_id, outcome, error }) => ({
     turnId: null,
@@ -196,9 +222,23 @@ function messageAppended(view, fact) {
     if (message.turn_id === message.id) changes.holder = 'none';
   }
   if (fact.hidden_by) return changes; // a later fact removes it; it has no content
-  const closed = fact.closes?.draft;
-  changes.messages = [...view.messages, closed ? { ...message, draft: closed } : message];
+  changes.messages = [...view.messages, withSeen(message, fact, view.preview)];
   return changes;
+}
+
+/** The message with what only its stream says: the draft that it closes, the model that wrote it, how long it thought
+ *  (by part, in milliseconds) and which of its calls waited for a person or client. */
+function withSeen(message, { closes, calls }, preview) {
+  if (!closes?.draft) return message;
+  const seen = { draft: closes.draft };
+  if (preview.draft === closes.draft && preview.call?.model) seen.model = preview.call.model;
+  if (preview.draft === closes.draft && preview.parts.some((part) => part?.began_ms !== undefined)) {
+    const thoughts = preview.parts.filter((part) => part?.type === 'reasoning');
+    seen.thought_ms = thoughts.map((part) => part.ended_ms - part.began_ms);
+  }
+  const waited = calls?.filter((call) => call.needs !== 'server').map((call) => call.tool_call_id);
+  if (waited?.length) seen.waited = waited;
+  return { ...message, ...seen };
 }
 
 const asError = (error) => (error && typeof error === 'object' ? error : { message: error || 'The last turn failed.' });
@@ -243,6 +283,16 @@ export function moveTarget(queue, id, step) {
   return step < 0 ? part[place].id : (part[place + 1]?.id ?? null);
 }
 
+/** `{before}` for dropping a queued message on another one of its part: it gets that one's place; null: not possible. */
+export function dropTarget(queue, id, targetId) {
+  const item = queue.find((other) => other.id === id);
+  const target = queue.find((other) => other.id === targetId);
+  if (!item || !target || id === targetId || partOfQueue(item) !== partOfQueue(target)) return null;
+  const part = queue.filter((other) => partOfQueue(other) === partOfQueue(item));
+  const isDown = part.indexOf(item) < part.indexOf(target);
+  return { before: isDown ? (part[part.indexOf(target) + 1]?.id ?? null) : targetId };
+}
+
 // --- words ------------------------------------------------------------------------------------------
 
 const KIND_WORDS = {
@@ -259,9 +309,9 @@ export function waitingWords(view, retryLeft_s = 0) {
   if (view.status === 'requires_action') return actionWords(view.action);
   if (view.status !== 'running') return '';
   if (view.retry) return retryWords(view.retry, retryLeft_s);
-  if (view.holder === 'lost') return 'The worker was lost; another one continues.';
-  if (view.holder === 'released') return 'The worker released the turn; another one continues.';
-  if (view.holder === 'none') return 'Waiting for a worker…';
+  if (view.holder === 'lost') return 'The server failed during the answer; the answer goes on.';
+  if (view.holder === 'released') return 'The server is restarting; the answer goes on.';
+  if (view.holder === 'none') return 'Starting…';
   const tools = runningCalls(view).map((call) => call.tool_name);
   if (tools.length) return `Running ${tools.join(', ')}…`;
   const shown = view.preview.parts.filter(Boolean);
@@ -276,7 +326,7 @@ function retryWords(retry, left_s) {
 }
 
 function actionWords(action) {
-  if (action?.calls.every((call) => call.needs === 'result')) return 'Waiting for a tool’s result from a client.';
+  if (action?.calls.every((call) => call.needs === 'result')) return 'Waiting for another program to run a tool.';
   return 'Waiting for your decision.';
 }
 

@@ -240,6 +240,10 @@ class ChatStore(Protocol):
         """
         ...
 
+    async def list_pinned_chats(self, owner_id: str, *, limit: int) -> tuple[Listed, ...]:
+        """An owner's pinned chats by the order of their pins, without archived and child chats."""
+        ...
+
     async def changed(self, mark: Mark | None, *, limit: int) -> tuple[tuple[tuple[str, int], ...], Mark]:
         """The chats that changed since the last poll.
 

@@ -156,6 +156,9 @@ class WrappedStore:
     async def read_flushed(self, chat_id: str, draft: int) -> tuple[FlushedDelta, ...]:
         return await self.inner.read_flushed(chat_id, draft)
 
+    async def list_pinned_chats(self, owner_id: str, *, limit: int) -> tuple[Listed, ...]:
+        return await self.inner.list_pinned_chats(owner_id, limit=limit)
+
     async def changed(self, mark: Mark | None, *, limit: int) -> tuple[tuple[tuple[str, int], ...], Mark]:
         return await self.inner.changed(mark, limit=limit)
 

@@ -308,3 +308,19 @@ async def check_a_revoked_token_revokes_its_sessions_and_old_ones_are_deleted(ca
     found = await store.find_session(b"new")
     assert found is not None
     assert found.token.revoked_at == clock.now_us()
+
+
+async def check_pinned_chats_are_listed_by_their_pins(case: Case) -> None:
+    chats = {}
+    for chat_id, pin in (("a", 3), ("b", 1), ("c", 0), ("d", 2), ("e", 4), ("f", 5)):
+        chats[chat_id] = await case.chat(chat_id).create(owner_id="p" if chat_id == "f" else "o")
+        if pin:
+            await chats[chat_id].do(c.SetPin(pin_order=pin))
+    await chats["e"].do(c.Archive())
+    await chats["a"].do(c.SetSystem(system='NUL \0, a quote " and "pin_order":9'))
+    assert [listed.chat_id for listed in await case.store.list_pinned_chats("o", limit=9)] == ["b", "d", "a"]
+    assert [listed.chat_id for listed in await case.store.list_pinned_chats("o", limit=2)] == ["b", "d"]
+    await chats["d"].do(c.SetPin(pin_order=0))
+    await chats["b"].do(c.Delete())
+    assert [listed.chat_id for listed in await case.store.list_pinned_chats("o", limit=9)] == ["a"]
+    assert await case.store.list_pinned_chats("q", limit=9) == ()

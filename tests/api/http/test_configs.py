@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import structlog
 
+from antiphon import Turn
 from antiphon.models.secret_box import make_key
 from antiphon.testing.model_server import FakeModelServer, Fault
 
@@ -184,3 +185,15 @@ async def test_the_models_that_a_chat_may_name_begin_with_the_default(api: ApiCl
         ("best", "acme:best", False, False),
         ("rehearsal", "rehearsal", False, True),
     ]
+
+
+async def no_model(turn: Turn) -> AsyncIterator[str]:
+    yield "hello"
+
+
+async def test_an_agent_that_is_a_function_is_not_the_demo_model() -> None:
+    async with open_api(agent=no_model) as api:
+        assert (await api.ask("GET", "/models")).json == {"default": "", "models": []}
+        await as_admin(api, "POST", "/model-configs", {"name": "small", "model": "rehearsal", "is_default": True})
+        listed = (await api.ask("GET", "/models")).json
+        assert (listed["default"], [m["name"] for m in listed["models"]]) == ("small", ["small"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from msgspec import UNSET, Raw
@@ -31,7 +32,7 @@ from antiphon.core.model import Chat
 from antiphon.errors import Invalid
 from antiphon.observe.crash_points import crash_point
 from antiphon.observe.traces import checked_traceparent
-from antiphon.ports import Done
+from antiphon.ports import Done, Listed
 from antiphon.wire.cursor import parse_cursor
 from antiphon.wire.gotime import format_time_us
 from antiphon.wire.stream import chat_json, message_json, new_message_json, open_calls_json, queued_message_json
@@ -77,6 +78,8 @@ async def fork_chat(call: Call) -> Response:
 async def list_chats(call: Call) -> Response:
     query: s.ListChatsQuery = call.query
     limit = min(query.limit, LIST_MAX)
+    if query.pinned:
+        return JsonAnswer(await _list_json(call, await _chats(call).list_pinned(limit=limit), limit))
     key, _, value = query.label.partition(":")
     of_all = None if query.parent_chat_id else False  # a chat shows all of its children
     listed = await _chats(call).list(
@@ -87,6 +90,11 @@ async def list_chats(call: Call) -> Response:
         limit=limit + 1,
         after=read_next(query.after) if query.after else None,
     )
+    return JsonAnswer(await _list_json(call, listed, limit))
+
+
+async def _list_json(call: Call, listed: Sequence[Listed], limit: int) -> dict[str, Any]:
+    """A page of at most `limit` chats; one more is the reason for a `next`."""
     unread = await call.instance.inbox.unread_of([item.chat_id for item in listed[:limit]])
     open_calls = await _chats(call).open_calls_of(listed[:limit], ANSWER_BYTES_MAX)  # the answer has room for no more
     shown = fitting(
@@ -95,7 +103,7 @@ async def list_chats(call: Call) -> Response:
     )
     last = listed[len(shown) - 1] if len(listed) > len(shown) else None
     following = next_after(last.chat.updated_at, last.chat_id) if last else None
-    return JsonAnswer({"chats": shown, "next": following})
+    return {"chats": shown, "next": following}
 
 
 async def get_chat(call: Call) -> Response:

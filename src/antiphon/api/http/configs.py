@@ -154,11 +154,15 @@ async def list_chat_models(call: Call) -> Response:
 
 
 async def _models_json(instance: Instance) -> dict[str, Any]:
-    """The default model first, then the enabled model configurations by name, then the demo model."""
+    """The default model first, then the enabled model configurations by name, then the demo model. An agent that is a
+    function answers by itself, so there the demo model never does."""
     configuration = await instance.configs.fresh()
     named = {config.name: config.model for config in configuration.model_configs if config.is_enabled}
     default = instance.default_model()
     models = {default: named.get(default, default), **dict(sorted(named.items())), REHEARSAL: REHEARSAL}
+    if not instance.asks_models:
+        models.pop(REHEARSAL)
+        default = "" if default == REHEARSAL else default
     shown = [
         {"name": name, "model": model, "is_default": name == default, "is_demo": model == REHEARSAL}
         for name, model in models.items()

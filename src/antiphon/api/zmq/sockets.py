@@ -157,8 +157,8 @@ class InstanceSockets:
             await (asyncio.sleep(0) if has_seen_some else self._wait_subscription())
 
     async def _wait_subscription(self) -> None:
-        """Until a subscription may have come, or POLL_S has passed. The descriptor signals once for all that came, and
-        sending takes the signal, so `_flush` checks for subscriptions as well."""
+        """Until a subscription may have come, or POLL_S has passed. The descriptor signals once for all that came,
+        and sending takes the signal, so `_flush` checks for subscriptions as well."""
         if self._pub is None:
             await asyncio.sleep(REBIND_S)
             return

@@ -11,6 +11,7 @@ import { isBusy } from '../view.js';
 import { Composer } from './composer.js';
 import { Head, useDocumentTitle, useEscape } from './head.js';
 import { html } from './html.js';
+import { KeptNotice } from './kept_notice.js';
 import { MenuButton } from './menu.js';
 import { Queue } from './queue.js';
 import { Transcript } from './transcript.js';
@@ -30,13 +31,15 @@ export function Chat({ chatId }) {
     <${Head} title=${title} notes=${shown && html`<${Notes} chat=${shown.chat} />`}>
       ${shown?.chat && html`<${Actions} chat=${chat} />`}
     <//>
+    <${KeptNotice} />
     ${isEmpty ? html`<${Welcome} />` : html`<${Transcript} view=${shown} pending=${pending} />`}
     ${shown && html`<${Queue} queue=${shown.queue} />`}
     <${Composer} chatId=${chatId} view=${shown} />
   `;
 }
 
-const hasEnded = () => streamState.value?.state === 'ended' && ['deleted', 'refused'].includes(streamState.value.reason);
+const hasEnded = () =>
+  streamState.value?.state === 'ended' && ['deleted', 'refused'].includes(streamState.value.reason);
 
 const Notes = ({ chat }) => html`
   ${chat.parent_chat_id && html`<a href=${hrefOf(chat.parent_chat_id)} data-testid="parent">Started by another chat</a>`}

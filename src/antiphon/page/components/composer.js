@@ -1,84 +1,146 @@
 // The input of a message: Enter sends, Shift+Enter adds a new line. On a touch screen, which has no Shift+Enter, Enter
-// adds a new line and the button sends.
+// adds a new line and the button sends. Everything below the text has a reserved place, so that the transcript does not
+// move when an answer begins or ends.
 
-import { useEffect, useLayoutEffect, useRef } from '../vendor/preact-hooks.js';
-import { signal } from '../vendor/signals.js';
-import { isStopping, stop } from '../chat.js';
+import { useEffect, useLayoutEffect, useRef, useState } from '../vendor/preact-hooks.js';
+import { attach, attachedFiles } from '../attachments.js';
+import { isStopping, stop, view as openView } from '../chat.js';
+import { stopEverything } from '../turn_commands.js';
+import { editedId } from '../editing.js';
+import { chosenModel } from '../models.js';
+import { notice } from '../notice.js';
 import { send } from '../outbox.js';
 import { unsentText } from '../unsent.js';
 import { isBusy } from '../view.js';
-import { Icon, html } from './html.js';
-
-/** What happens to a message that arrives while the chat is busy; a choice applies to one message. */
-const whenBusy = signal('queue');
-
-const CHOICES = [
-  ['queue', 'Queue', 'It waits until the answer is finished.'],
-  ['steer', 'Steer', 'It joins the answer before its next step.'],
-  ['interrupt', 'Interrupt', 'It stops the answer and goes first.'],
-];
+import { Attachments } from './attachments.js';
+import { Icon, IconButton, html } from './html.js';
+import { ModelPicker } from './model_picker.js';
+import { WhenBusy, whenBusy } from './when_busy.js';
 
 const isTouch = () => matchMedia('(hover: none) and (pointer: coarse)').matches;
 
 export function Composer({ chatId, view }) {
   const text = unsentText(chatId);
+  const files = attachedFiles(chatId);
   const area = useRef(null);
   const isBusyNow = Boolean(view && isBusy(view));
   useLayoutEffect(() => fitHeight(area.current), [text.value]);
   useLayoutEffect(() => {
     if (matchMedia('(pointer: fine)').matches) area.current.focus();
   }, []);
+  const add = (chosen) => chosen.length && (notice.value = attach(chatId, chosen));
+  const isDragging = useDrop(add);
+  const isReady = files.value.every((file) => file.state === 'ready');
+  const isEmpty = !text.value.trim() && !files.value.length;
 
   const submit = (event) => {
     event?.preventDefault();
-    if (!text.peek().trim()) return;
-    send(chatId, text.peek(), isBusyNow ? whenBusy.peek() : 'queue');
+    if ((!text.peek().trim() && !files.peek().length) || !isReady) return;
+    const model = chosenModel(chatId);
+    send(chatId, {
+      text: text.peek().trim() ? text.peek() : '',
+      files: files.peek(),
+      model: model.peek(),
+      when_busy: isBusyNow ? whenBusy.peek() : 'queue',
+    });
     text.value = '';
+    files.value = [];
     whenBusy.value = 'queue';
     area.current?.focus();
   };
-  const onKeyDown = (event) => {
-    if (event.key !== 'Enter' || event.shiftKey || isTouch() || event.isComposing || event.keyCode === 229) return;
-    event.preventDefault();
-    submit();
-  };
-
   return html`<form class="composer" data-testid="composer" onSubmit=${submit}>
-    ${isBusyNow && html`<${WhenBusy} onChosen=${() => area.current?.focus()} />`}
-    <div class="composer-box">
+    <div class="composer-box ${isDragging ? 'is-target' : ''}">
+      <${Attachments} chatId=${chatId} />
       <label for="composer-text" class="hidden">Message</label>
       <textarea id="composer-text" ref=${area} rows="1" value=${text.value} dir="auto" enterkeyhint=${isTouch() ? 'enter' : 'send'}
-        placeholder=${isBusyNow ? 'Next message…' : 'Write a message…'}
-        onInput=${(event) => (text.value = event.target.value)} onKeyDown=${onKeyDown}></textarea>
-      ${isBusyNow && html`<${Stop} turnId=${view.turnId} />`}
-      <button class="send" data-testid="send" aria-label="Send" title=${isTouch() ? 'Send' : 'Send (Enter)'} disabled=${!text.value.trim()}>
-        <${Icon} name="send" />
-      </button>
+        placeholder=${isDragging ? 'Drop the files here' : isBusyNow ? 'Next message…' : 'Write a message…'}
+        onInput=${(event) => (text.value = event.target.value)} onKeyDown=${(event) => onKeyDown(event, submit)}
+        onPaste=${(event) => onPaste(event, add)}></textarea>
+      <div class="composer-tools">
+        <${FilePicker} onChosen=${add} />
+        <${ModelPicker} chatId=${chatId} chat=${view?.chat} />
+        ${isBusyNow && html`<${WhenBusy} onChosen=${() => area.current?.focus()} />`}
+        <span class="grow"></span>
+        ${isBusyNow && html`<${Stop} view=${view} />`}
+        <button class="send" data-testid="send" aria-label="Send" title=${sendTitle(isReady)} disabled=${isEmpty || !isReady}>
+          <${Icon} name="send" />
+        </button>
+      </div>
     </div>
     <p class="hint">Enter sends, Shift+Enter makes a new line${isBusyNow ? ', Escape stops the answer' : ''}.</p>
   </form>`;
 }
 
-function Stop({ turnId }) {
-  const words = isStopping.value ? 'Stopping…' : 'Stop';
-  return html`<button type="button" class="stop" data-testid="stop" title="Stop (Escape)"
-    disabled=${!turnId || isStopping.value} onClick=${stop}><${Icon} name="stop" /> ${words}</button>`;
+const sendTitle = (isReady) => (!isReady ? 'The files are not uploaded yet' : isTouch() ? 'Send' : 'Send (Enter)');
+
+function onKeyDown(event, submit) {
+  if (event.isComposing || event.keyCode === 229) return;
+  if (event.key === 'ArrowUp' && !event.target.value && !event.shiftKey && !event.altKey) return editLast(event);
+  if (event.key !== 'Enter' || event.shiftKey || isTouch()) return undefined;
+  event.preventDefault();
+  return submit();
 }
 
-function WhenBusy({ onChosen }) {
-  useEffect(() => () => (whenBusy.value = 'queue'), []); // a choice applies only during this answer
-  // after a click or touch (`detail` counts clicks) focus the text; after an arrow key keep the focus here
-  const onClick = ({ detail }) => detail && requestAnimationFrame(onChosen);
-  return html`<fieldset class="when-busy">
-    <legend class="hidden">What the next message does during the answer</legend>
-    ${CHOICES.map(
-      ([value, label, words]) => html`<label title=${words} key=${value} onClick=${onClick}>
-      <input type="radio" name="when-busy" value=${value} checked=${whenBusy.value === value}
-        onChange=${() => (whenBusy.value = value)} /><span>${label}</span>
-    </label>`,
-    )}
-    <span class="hint">${CHOICES.find(([value]) => value === whenBusy.value)[2]}</span>
-  </fieldset>`;
+/** ↑ in the empty composer edits the last question. */
+function editLast(event) {
+  const last = openView.peek()?.messages.findLast((message) => message.role === 'user');
+  if (!last) return;
+  event.preventDefault();
+  editedId.value = last.id;
+}
+
+function onPaste(event, add) {
+  const files = [...(event.clipboardData?.files ?? [])];
+  if (!files.length || event.clipboardData.getData('text/plain')) return; // a copied cell of a table is text and an image
+  event.preventDefault();
+  add(files);
+}
+
+/** Files that are dropped anywhere in the window. Returns whether some are being dragged over it. */
+function useDrop(add) {
+  const [isDropping, setDropping] = useState(false);
+  const latest = useRef(add);
+  latest.current = add;
+  useEffect(() => {
+    const hasFiles = (event) => event.dataTransfer?.types.includes('Files');
+    const onOver = (event) => {
+      if (!hasFiles(event)) return;
+      event.preventDefault();
+      setDropping(true);
+    };
+    const onLeave = (event) => !event.relatedTarget && setDropping(false);
+    const onDrop = (event) => {
+      if (!hasFiles(event)) return;
+      event.preventDefault();
+      setDropping(false);
+      latest.current([...event.dataTransfer.files]);
+    };
+    const listeners = Object.entries({ dragover: onOver, dragleave: onLeave, drop: onDrop });
+    listeners.forEach(([name, listener]) => addEventListener(name, listener));
+    return () => listeners.forEach(([name, listener]) => removeEventListener(name, listener));
+  }, []);
+  return isDropping;
+}
+
+function FilePicker({ onChosen }) {
+  const input = useRef(null);
+  const onChange = ({ target }) => {
+    onChosen([...target.files]);
+    target.value = ''; // the same file can be chosen again
+  };
+  return html`<${IconButton} name="clip" label="Attach files" onClick=${() => input.current.click()} />
+    <input type="file" multiple hidden ref=${input} aria-label="Files" data-testid="files" onChange=${onChange} />`;
+}
+
+function Stop({ view }) {
+  const words = isStopping.value ? 'Stopping…' : 'Stop';
+  return html`${
+    view.queue.length > 0 &&
+    html`<button type="button" class="stop-all quiet" data-testid="stop-all" disabled=${!view.turnId}
+      title="Stops the answer and takes the waiting messages back into the text" onClick=${stopEverything}>Stop everything</button>`
+  }
+  <button type="button" class="stop" data-testid="stop" title="Stop (Escape)" aria-label=${words}
+    disabled=${!view.turnId || isStopping.value} onClick=${stop}><${Icon} name="stop" /></button>`;
 }
 
 function fitHeight(area) {

@@ -3,9 +3,11 @@
 import { useLayoutEffect, useRef, useState } from '../vendor/preact-hooks.js';
 import { html } from './html.js';
 
-/** `onSave(text)` returns whether it succeeded; then, or on cancel, `onClose()` is called. */
-export function Editor({ text, yes, hint, onSave, onClose }) {
+/** `onSave(text)` returns whether it succeeded; then, or on cancel, `onClose()` is called. `problemOf(text)` is a sentence
+ *  on what is wrong with the text, or ''. */
+export function Editor({ text, label = 'Text', yes, hint, canBeEmpty = false, problemOf = () => '', onSave, onClose }) {
   const [value, setValue] = useState(text);
+  const [problem, setProblem] = useState('');
   const [isBusy, setBusy] = useState(false);
   const area = useRef(null);
   useLayoutEffect(() => {
@@ -15,6 +17,9 @@ export function Editor({ text, yes, hint, onSave, onClose }) {
   }, []);
   const submit = async (event) => {
     event?.preventDefault();
+    const found = problemOf(value);
+    setProblem(found);
+    if (found || isBusy || !(canBeEmpty || value.trim())) return;
     setBusy(true);
     if (await onSave(value)) onClose();
     else setBusy(false);
@@ -28,12 +33,13 @@ export function Editor({ text, yes, hint, onSave, onClose }) {
   };
   const rows = Math.min(12, value.split('\n').length + 1);
   return html`<form class="editor" onSubmit=${submit} onKeyDown=${onKeyDown}>
-    <textarea ref=${area} rows=${rows} aria-label="Text" dir="auto" value=${value}
-      onInput=${(event) => setValue(event.target.value)}></textarea>
+    <textarea ref=${area} rows=${rows} aria-label=${label} dir="auto" value=${value}
+      aria-invalid=${problem ? 'true' : undefined} onInput=${(event) => setValue(event.target.value)}></textarea>
+    ${problem && html`<p class="problem" role="alert">${problem}</p>`}
     <div class="row end">
       ${hint && html`<span class="hint">${hint}</span>`}
       <button type="button" onClick=${onClose}>Cancel</button>
-      <button class="primary" disabled=${isBusy || !value.trim()}>${yes}</button>
+      <button class="primary" disabled=${isBusy || !(canBeEmpty || value.trim())}>${yes}</button>
     </div>
   </form>`;
 }

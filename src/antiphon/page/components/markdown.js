@@ -1,80 +1,89 @@
-// A text in Markdown. Unchanged blocks are not rendered again, so a growing answer renders only its last block.
+// A text in Markdown. Sections that did not change are not rendered again, and those outside of a margin around the viewport are empty
+// boxes of their height: an answer of megabytes costs what is visible of it.
 
-import { useLayoutEffect, useMemo, useRef, useState } from '../vendor/preact-hooks.js';
-import { blockHtml, highlighted, highlighter, languageOf, makeSplitter } from '../markdown.js';
-import { Icon, html } from './html.js';
+import { Component } from '../vendor/preact.js';
+import { useEffect, useLayoutEffect, useReducer, useRef, useState } from '../vendor/preact-hooks.js';
+import { blockHtml, blocksOf, highlighter } from '../markdown.js';
+import { makeSplitter } from '../sections.js';
+import { Code } from './code.js';
+import { decorate } from './decorate.js';
+import { html } from './html.js';
+import { Deferred } from './deferred.js';
+
+const SLICE_MS = 20; // splitting a long text for the first time takes several tasks
+const WHOLE_SECTIONS_MAX = 6; // a text of fewer sections is shown whole
 
 export function Markdown({ text, isGrowing = false }) {
   const splitter = useRef(null);
   splitter.current ??= makeSplitter();
-  const blocks = splitter.current(text);
-  return html`<div class="markdown">
-    ${blocks.map(({ token }, index) => {
-      const isOpen = isGrowing && index === blocks.length - 1;
-      return token && html`<${Block} key=${index} token=${token} isOpen=${isOpen} />`;
+  const [, goOn] = useReducer((count) => count + 1, 0);
+  const { sections, links, notes, isDone } = splitter.current(text, {
+    budget_ms: SLICE_MS,
+    now: () => performance.now(),
+  });
+  useEffect(() => {
+    if (isDone) return undefined;
+    const timer = setTimeout(goOn, 0);
+    return () => clearTimeout(timer);
+  });
+  if (!isDone && !isGrowing) return html`<${Unread} chars=${text.length} />`;
+  const isLong = sections.length > WHOLE_SECTIONS_MAX;
+  return html`<div class="markdown" aria-busy=${isDone ? undefined : 'true'}>
+    ${sections.map((section, index) => {
+      const isLast = index === sections.length - 1;
+      return html`<${Section} key=${index} section=${section} links=${links} notes=${notes} isOpen=${isGrowing && isLast}
+        isDeferred=${isLong && !isLast} />`;
     })}
+    ${notes.length > 0 && html`<${Notes} notes=${notes} links=${links} />`}
   </div>`;
 }
 
-function Block({ token, isOpen }) {
-  if (token.type === 'plain') return html`<div class="plain" dir="auto">${token.text}</div>`;
-  if (token.type === 'code')
-    return html`<${Code} code=${token.text} language=${languageOf(token.lang)} isOpen=${isOpen} />`;
-  return html`<${Rendered} __html=${blockHtml(token)} />`;
+/** The place of a long text that is still being split. */
+function Unread({ chars }) {
+  const box = useRef(null);
+  useLayoutEffect(() => {
+    box.current.style.minHeight = `${Math.round(chars * CHAR_PX)}px`;
+  }, []);
+  return html`<div class="markdown" aria-busy="true" ref=${box}></div>`;
 }
 
-function Rendered({ __html }) {
-  const block = useRef(null);
-  useLayoutEffect(() => addCopyButtons(block.current), [__html]);
-  return html`<div class="block" dir="auto" ref=${block} dangerouslySetInnerHTML=${{ __html }} />`;
-}
+const CHAR_PX = 0.3; // the height of a section that was never shown, for each of its characters
 
-/** Code inside lists and quotes is part of a block's HTML: the copy buttons are added to the elements. */
-function addCopyButtons(block) {
-  for (const code of block.querySelectorAll('pre')) {
-    const frame = Object.assign(document.createElement('div'), { className: 'inner-code' });
-    const button = Object.assign(document.createElement('button'), { type: 'button', className: 'quiet' });
-    button.textContent = 'Copy';
-    button.addEventListener('click', async () => {
-      await copyText(code.textContent.replace(/\n$/, ''));
-      button.textContent = 'Copied';
-      setTimeout(() => (button.textContent = 'Copy'), 1500);
-    });
-    code.replaceWith(frame);
-    frame.append(button, code);
-    Object.assign(code, { tabIndex: 0, ariaLabel: 'Code' });
+class Section extends Component {
+  shouldComponentUpdate(next) {
+    return Object.keys(next).some((key) => next[key] !== this.props[key]);
+  }
+
+  render({ section, links, notes, isOpen, isDeferred }) {
+    if (section.kind === 'code') return html`<${Code} section=${section} isOpen=${isOpen} isDeferred=${isDeferred} />`;
+    const body = () => html`<${Blocks} text=${section.text} links=${links} notes=${notes} />`;
+    return html`<${Deferred} isDeferred=${isDeferred} estimate=${() => section.text.length * CHAR_PX} body=${body} />`;
   }
 }
 
-// Growing code is plain text: highlighting the whole code in each frame would be slow.
-function Code({ code, language, isOpen }) {
-  const [isCopied, setCopied] = useState(false);
-  const copy = async () => {
-    await copyText(code);
-    setCopied(true);
-    setTimeout(() => setCopied(false), 1500);
-  };
-  const colored = useMemo(() => !isOpen && highlighted(code, language), [code, language, isOpen, highlighter.value]);
-  const inner = isOpen
-    ? html`<code class="hljs" key="plain">${code}</code>`
-    : html`<code class="hljs" key="done" dangerouslySetInnerHTML=${{ __html: colored }} />`;
-  return html`<div class="code">
-    <div class="code-head">
-      <span>${language || 'text'}</span>
-      <button type="button" class="quiet" onClick=${copy}>
-        <${Icon} name="copy" /> ${isCopied ? 'Copied' : 'Copy'}
-      </button>
-    </div>
-    <pre tabindex="0" aria-label="Code">${inner}</pre>
-  </div>`;
+function Blocks({ text, links, notes }) {
+  highlighter.value; // the blocks are rendered again when it is loaded
+  return blocksOf(text, links).map(
+    (token, index) => html`<${Block} key=${index} __html=${blockHtml(token, links)} notes=${notes} />`,
+  );
 }
 
-/** Copies text; the clipboard API is missing on a page served over plain HTTP to another machine. */
-async function copyText(text) {
-  if (navigator.clipboard) return navigator.clipboard.writeText(text);
-  const area = Object.assign(document.createElement('textarea'), { value: text });
-  document.body.append(area);
-  area.select();
-  document.execCommand('copy');
-  area.remove();
+function Block({ __html, notes }) {
+  const block = useRef(null);
+  useLayoutEffect(() => decorate(block.current, notes), [__html, notes.length]);
+  return html`<div class="block" dir="auto" ref=${block} dangerouslySetInnerHTML=${{ __html }} />`;
+}
+
+/** The footnotes, at the end of the text. */
+function Notes({ notes, links }) {
+  const [isAll, setAll] = useState(notes.length <= 50);
+  const shown = isAll ? notes : notes.slice(0, 50);
+  return html`<section class="notes" aria-label="Footnotes">
+    <ol>${shown.map(
+      (note) => html`<li key=${note.id} data-note=${note.id} tabindex="-1">
+      <${Blocks} text=${note.text || '…'} links=${links} notes=${[]} />
+    </li>`,
+    )}</ol>
+    ${!isAll && html`<button type="button" class="quiet" onClick=${() => setAll(true)}>Show all ${notes.length} footnotes</button>`}
+  </section>`;
 }

@@ -1,77 +1,160 @@
 // The messages, the draft below them, and what the chat is waiting for.
 
-import { useEffect, useLayoutEffect, useRef, useState } from '../vendor/preact-hooks.js';
-import { isLoadingEarlier, loadEarlier, retry } from '../chat.js';
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from '../vendor/preact-hooks.js';
+import { areEarlier, areLater, isAtEnd, loadEarlier, loadLater, loading, messages, showEnd } from '../chat.js';
+import { editedId } from '../editing.js';
 import { giveUp } from '../outbox.js';
-import { isBusy, noticeWords, runningCalls, textOf, waitingWords } from '../view.js';
-import { Icon, html } from './html.js';
+import { keyOf, rowsOf } from '../rows.js';
+import { shownVersion } from '../versions.js';
+import { isBusy, noticeWords, runningCalls } from '../view.js';
+import { PendingFiles } from './attachments.js';
+import { Icon, IconButton, html } from './html.js';
 import { Message } from './message.js';
+import { Slot, Spacer, useViewport } from './viewport.js';
+import { VersionLine } from './versions.js';
+import { Announcer, Failure, Unanswered, Waiting, isUnanswered } from './waiting.js';
 
-const BOTTOM_PX = 24; // maximum distance that counts as at the bottom
-const ANNOUNCED_CHARS_MAX = 600;
+const LOAD_AHEAD_PX = 1500; // earlier and later messages are loaded at this distance before they are reached
 
 export function Transcript({ view, pending }) {
-  const { scroller, isAway, onScroll, toBottom, unstick } = useStickyBottom(view?.messages[0]?.id, pending.length);
-  const onEarlier = () => {
-    unstick(); // keep the earlier messages in view, even if the bottom is visible
-    loadEarlier();
+  const rows = useRows(useShownMessages());
+  const keys = useMemo(() => rows.map((row) => row.key), [rows]);
+  const [isStuck, setStuck] = useState(true);
+  const onScrolled = (place) => {
+    setStuck((isAtEnd.value = place.isStuck));
+    if (place.top_px < LOAD_AHEAD_PX && !place.isStuck && areEarlier.peek() && !hasFailed.current) load(loadEarlier);
+    if (place.bottom_px < LOAD_AHEAD_PX && areLater.peek() && !hasFailed.current) load(loadLater);
+  };
+  const isEnd = !areLater.value && !shownVersion.value;
+  const hasFailed = useRef(false); // then only the button loads: a lost connection is not asked at every scrolling
+  const load = async (some) => (hasFailed.current = !(await some()));
+  const { scroller, port, spans } = useViewport({ keys, hasLater: areLater.value, onScrolled });
+  useToEndWhenSent(port, pending.length);
+  useEffect(() => {
+    const row = rows.find((each) => each.message.id === editedId.value);
+    if (row && !port.find(row.key)) port.toRow(row.key);
+  }, [editedId.value]);
+  const toEnd = () => {
+    showEnd();
+    setStuck((isAtEnd.value = true));
+    port.toEnd();
   };
   return html`<div class="transcript-frame">
-    <div class="transcript" ref=${scroller} onScroll=${onScroll} tabindex="0" data-testid="transcript"
+    <div class="transcript" ref=${scroller} onScroll=${() => port.scrolled()} tabindex="0" data-testid="transcript"
       role="log" aria-label="Messages" aria-live="off" aria-busy=${!view?.isCaughtUp}>
       <div class="column">
-        ${
-          view?.hasMore &&
-          html`<button type="button" class="quiet earlier" disabled=${isLoadingEarlier.value} onClick=${onEarlier}>
-          ${isLoadingEarlier.value ? 'Loading…' : 'Show earlier'}
-        </button>`
-        }
-        ${view ? html`<${Messages} view=${view} />` : !pending.length && html`<p class="empty">Loading…</p>`}
-        ${pending.map((item) => html`<${Pending} key=${item.id} item=${item} />`)}
-        ${view && html`<${Waiting} view=${view} />`}
-        ${view?.notice && html`<p class="waiting" data-testid="notice">${noticeWords(view.notice)}</p>`}
-        ${view && isUnanswered(view) && html`<${Unanswered} turnId=${view.lastTurnId} />`}
-        ${view?.lastError && html`<${Failure} error=${view.lastError} turnId=${view.lastTurnId} />`}
+        ${areEarlier.value && html`<${More} kind="earlier" onClick=${() => (port.unstick(), load(loadEarlier))} />`}
+        <${Rows} view=${view} rows=${rows} spans=${spans} port=${port} isEnd=${isEnd} />
+        ${areLater.value && html`<${More} kind="later" onClick=${() => load(loadLater)} />`}
+        ${isEnd && html`<${End} view=${view} pending=${pending} />`}
       </div>
     </div>
-    ${isAway && html`<button type="button" class="to-bottom" onClick=${toBottom}>
-      <${Icon} name="down" /> Latest
-    </button>`}
+    <${VersionLine} />
+    <${Jumps} view=${view} rows=${rows} port=${port} isAway=${!isStuck || areLater.value} toEnd=${toEnd} />
     <${Announcer} view=${view} />
   </div>`;
 }
 
+/** The messages of the chat, or of the version that is shown: then what replaced it is not. */
+function useShownMessages() {
+  const shown = shownVersion.value;
+  const list = messages.value;
+  return useMemo(() => {
+    if (!shown) return list;
+    return [...list.filter((message) => message.id <= (shown.version.after_message_id ?? 0)), ...shown.messages];
+  }, [shown, list]);
+}
+
+function useRows(list) {
+  const held = useRef(new Map());
+  return useMemo(() => {
+    const rows = rowsOf(list, held.current);
+    held.current = new Map(rows.map((row) => [row.key, row]));
+    return rows;
+  }, [list]);
+}
+
+/** Shows the message that was just sent. */
+function useToEndWhenSent(port, count) {
+  const before = useRef(0);
+  useLayoutEffect(() => {
+    if (count > before.current) {
+      shownVersion.value = null;
+      showEnd();
+      port.toEnd();
+    }
+    before.current = count;
+  }, [count]);
+}
+
+const More = ({
+  kind,
+  onClick,
+}) => html`<button type="button" class="quiet earlier" data-kind=${kind} disabled=${loading.value !== ''}
+  onClick=${onClick}>${loading.value ? 'Loading…' : `Show ${kind}`}</button>`;
+
 // --- messages ---------------------------------------------------------------------------------------
 
-// The draft and the message that replaces it have the same key, so the answer replaces its preview without a new
-// rendering, and expanded parts stay expanded.
-function Messages({ view }) {
-  const running = isBusy(view) ? runningCalls(view) : [];
-  const live = running.length
-    ? {
-        ids: new Set(running.map((call) => call.tool_call_id)),
-        progress: view.preview.progress,
-        action: view.action,
-        isAsked: view.status === 'requires_action',
-      }
-    : null;
-  const last = view.messages.at(-1);
-  const canRetry = last?.role === 'assistant' && !isBusy(view);
-  const lastAnswer = view.messages.findLast((message) => message.role === 'assistant');
-  const shown = view.messages.map(
-    (message) => html`<${Message} key=${keyOf(message)} message=${message}
-    live=${message === lastAnswer ? live : null} canRetry=${canRetry && message === last} />`,
-  );
-  const parts = view.preview.parts.filter(Boolean);
-  if (parts.length) shown.push(html`<${Message} key=${`d${view.preview.draft}`} isPreview parts=${parts} />`);
+// The draft has the key of the message that replaces it, so the answer replaces its preview without a new rendering.
+function Rows({ view, rows, spans, port, isEnd }) {
+  const byKey = useMemo(() => new Map(rows.map((row) => [row.key, row])), [rows]);
+  if (!view) return null;
+  const draft = isEnd && draftRow(view.preview);
+  const live = useLive(view);
+  const lastAnswer = rows.findLast((row) => row.kind === 'assistant');
+  const isIdle = !isBusy(view);
+  const place = shownVersion.value ? (shownVersion.value.version.after_message_id ?? 0) : undefined;
+  const shown = spans.map(({ key, height_px }) => {
+    if (height_px !== undefined) return html`<${Spacer} key=${key} height_px=${height_px} />`;
+    const row = byKey.get(key);
+    const isLast = row === rows.at(-1);
+    const isReadOnly = place !== undefined && row.message.id > place;
+    const hasFoot = row.isTurnEnd && (isReadOnly || isIdle || row.message.turn_id !== view.turnId);
+    return html`<${Slot} key=${key} id=${key} port=${port}>
+      <${Message} row=${row} live=${row === lastAnswer ? live : null} hasFoot=${hasFoot} isReadOnly=${isReadOnly}
+        canRetry=${hasFoot && isIdle && !shownVersion.value ? (isLast ? 'last' : 'earlier') : ''} />
+    </${Slot}>`;
+  });
+  if (draft)
+    shown.push(html`<${Slot} key=${draft.key} id=${draft.key} port=${port}><${Message} row=${draft} /></${Slot}>`);
   return shown;
 }
 
-const keyOf = (message) => (message.draft ? `d${message.draft}` : `m${message.id}`);
+function draftRow({ draft, parts }) {
+  const content = parts.filter(Boolean);
+  const message = { role: 'assistant', draft, content };
+  return (
+    content.length > 0 && { key: keyOf(message), kind: 'assistant', message, messages: [message], isPreview: true }
+  );
+}
+
+/** The running calls of the last answer; null: none. */
+function useLive(view) {
+  const running = isBusy(view) ? runningCalls(view) : [];
+  if (!running.length) return null;
+  return {
+    ids: new Set(running.map((call) => call.tool_call_id)),
+    progress: view.preview.progress,
+    action: view.action,
+    isAsked: view.status === 'requires_action',
+  };
+}
+
+function End({ view, pending }) {
+  return html`
+    ${!view && !pending.length && html`<p class="empty">Loading…</p>`}
+    ${pending.map((item) => html`<${Pending} key=${item.id} item=${item} />`)}
+    ${view && html`<${Waiting} view=${view} />`}
+    ${view?.notice && html`<p class="waiting" data-testid="notice">${noticeWords(view.notice)}</p>`}
+    ${view && isUnanswered(view) && html`<${Unanswered} turnId=${view.lastTurnId} />`}
+    ${view?.lastError && html`<${Failure} error=${view.lastError} turnId=${view.lastTurnId} />`}
+  `;
+}
 
 function Pending({ item }) {
   return html`<article class="message user pending" data-testid="pending">
-    <div class="bubble" dir="auto">${item.text}</div>
+    ${item.text && html`<div class="bubble" dir="auto">${item.text}</div>`}
+    <${PendingFiles} files=${item.files} />
     <p class="meta">
       ${item.problem && html`<span class="problem">${item.problem} Trying again…</span>`}
       ${!item.problem && (item.seq ? 'Sent' : 'Sending…')}
@@ -80,99 +163,30 @@ function Pending({ item }) {
   </article>`;
 }
 
-// --- waiting ----------------------------------------------------------------------------------------
+// --- jumps ------------------------------------------------------------------------------------------
 
-function Waiting({ view }) {
-  const left_s = useCountdown(view.retry);
-  const words = waitingWords(view, left_s);
-  return (
-    words &&
-    html`<p class="waiting" data-testid="waiting" data-status=${view.status}>
-    <span class="pulse" aria-hidden="true"></span>${words}
-  </p>`
-  );
-}
-
-/** Seconds until a scheduled retry, at most its delay: the server's clock may differ from the browser's. */
-function useCountdown(scheduled) {
-  const [left_s, setLeft] = useState(0);
+/** The buttons over the transcript: to the question before, and to the end. */
+function Jumps({ view, rows, port, isAway, toEnd }) {
+  const newest = `${view?.messages.at(-1)?.id} ${view?.preview.draft}`;
+  const seen = useRef(newest);
   useEffect(() => {
-    if (!scheduled) return undefined;
-    const until = Math.min(Date.parse(scheduled.retrying_at) || Infinity, Date.now() + scheduled.delay_ms);
-    const tick = () => setLeft(Math.max(0, (until - Date.now()) / 1000));
-    tick();
-    const timer = setInterval(tick, 500);
-    return () => clearInterval(timer);
-  }, [scheduled]);
-  return scheduled ? left_s : 0;
-}
-
-// A turn that was interrupted before its first token has no answer.
-const isUnanswered = (view) => view.status === 'waiting' && view.messages.at(-1)?.role === 'user';
-
-const Unanswered = ({ turnId }) => html`<p class="waiting">
-  There is no answer.
-  <button type="button" class="quiet" onClick=${() => retry(turnId)}><${Icon} name="retry" /> Try again</button>
-</p>`;
-
-const Failure = ({ error, turnId }) => html`<div class="failure" role="alert" data-testid="error">
-  <p><strong>The answer failed.</strong> ${error.message}</p>
-  <button type="button" onClick=${() => retry(turnId)}><${Icon} name="retry" /> Try again</button>
-</div>`;
-
-// Announces the start and the text of each answer to a screen reader, once, and not each streamed token (the log is
-// aria-live=off). The failure above has its own alert.
-function Announcer({ view }) {
-  const newest = useRef(undefined);
-  const [words, setWords] = useState('');
-  const last = view?.messages.at(-1);
-  useEffect(() => {
-    if (!view?.isCaughtUp) return;
-    const isNew = newest.current !== undefined && newest.current !== last?.id;
-    newest.current = last?.id ?? 0;
-    if (!isNew || !last) return;
-    if (last.role === 'assistant') setWords(`Answer: ${textOf(last.content).slice(0, ANNOUNCED_CHARS_MAX)}`);
-    else if (last.role === 'user') setWords('Answering…');
-  }, [last?.id, view?.isCaughtUp]);
-  return html`<div class="hidden" role="status" aria-live="polite">${words}</div>`;
-}
-
-// --- scrolling --------------------------------------------------------------------------------------
-
-/** Keeps the bottom visible while the reader is at the bottom, and the position when earlier messages are added. */
-function useStickyBottom(firstId, pendingCount) {
-  const scroller = useRef(null);
-  const at = useRef({ isStuck: true, firstId, pendingCount: 0, height: 0 });
-  const [isAway, setAway] = useState(false);
-
-  const toBottom = () => {
-    at.current.isStuck = true;
-    setAway(false);
-    scroller.current.scrollTop = scroller.current.scrollHeight;
-  };
-  const unstick = () => (at.current.isStuck = false);
-  const onScroll = () => {
-    const { scrollHeight, scrollTop, clientHeight } = scroller.current;
-    at.current.isStuck = scrollHeight - scrollTop - clientHeight < BOTTOM_PX;
-    setAway(!at.current.isStuck);
-  };
-
-  useLayoutEffect(() => {
-    const element = scroller.current;
-    const was = at.current;
-    const isEarlierAdded = was.firstId !== undefined && firstId < was.firstId;
-    if (pendingCount > was.pendingCount)
-      toBottom(); // show the message that was just sent
-    else if (was.isStuck) element.scrollTop = element.scrollHeight;
-    else if (isEarlierAdded) element.scrollTop += element.scrollHeight - was.height;
-    Object.assign(was, { firstId, pendingCount, height: element.scrollHeight });
+    if (!isAway) seen.current = newest;
   });
-  useLayoutEffect(() => {
-    // also when the content grows without a rendering: an image has no height until it is decoded
-    const observer = new ResizeObserver(() => at.current.isStuck && toBottom());
-    observer.observe(scroller.current);
-    observer.observe(scroller.current.firstElementChild);
-    return () => observer.disconnect();
-  }, []);
-  return { scroller, isAway, onScroll, toBottom, unstick };
+  const isNew = isAway && seen.current !== newest;
+  const toQuestion = () => {
+    const at = rows.findIndex((row) => row.key === port.anchor?.key);
+    const above = rows.slice(0, at < 0 || port.isStuck ? rows.length : at + (port.anchor.offset_px < -4 ? 1 : 0));
+    const question = above.findLast((row) => row.kind === 'user');
+    if (question) port.toRow(question.key);
+  };
+  const hasQuestion = port.hasOverflow && rows.some((row) => row.kind === 'user');
+  return html`<div class="jumps">
+    ${hasQuestion && html`<${IconButton} name="up" label="To the last question" class="jump" onClick=${toQuestion} />`}
+    ${
+      isAway &&
+      html`<button type="button" class="jump to-bottom" onClick=${toEnd} aria-label=${isNew ? 'New below' : 'Latest'}>
+      <${Icon} name="down" /> ${isNew ? 'New below' : 'Latest'}
+    </button>`
+    }
+  </div>`;
 }

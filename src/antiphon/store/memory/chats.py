@@ -213,6 +213,17 @@ class MemoryChats(MemoryLeases, MemoryInbox, MemoryFiles, MemoryUsage, MemorySha
         found.sort(key=lambda listed: (listed.chat.updated_at, listed.chat_id), reverse=True)
         return tuple(found[:limit])
 
+    async def list_pinned_chats(self, owner_id: str, *, limit: int) -> tuple[Listed, ...]:
+        found = [
+            Listed(chat_id=chat_id, chat=stored.chat)
+            for chat_id, stored in self._chats.items()
+            if stored.chat.owner_id == owner_id
+            and stored.chat.pin_order > 0
+            and not (stored.chat.is_deleted or stored.chat.is_archived or stored.chat.parent)
+        ]
+        found.sort(key=lambda listed: (listed.chat.pin_order, listed.chat_id))
+        return tuple(found[:limit])
+
     async def changed(self, mark: Mark | None, *, limit: int) -> tuple[tuple[tuple[str, int], ...], Mark]:
         if mark is None:
             return (), Mark(since=self._mark)

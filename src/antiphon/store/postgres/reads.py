@@ -170,6 +170,11 @@ class PostgresReads:
             return ()
         return tuple((row[0], row[1]) for row in await self._rows("leases"))
 
+    async def list_pinned_chats(self, owner_id: str, *, limit: int) -> tuple[Listed, ...]:
+        rows = await self._rows("list_pinned_chats", owner_id, limit)
+        found = (Listed(chat_id=row[0], chat=chat_of(row[1])) for row in rows)
+        return tuple(listed for listed in found if listed.chat.pin_order > 0)
+
     async def changed(self, mark: Mark | None, *, limit: int) -> tuple[tuple[tuple[str, int], ...], Mark]:
         """A chat may be returned more than once: a mark is a transaction, and an earlier one may still be open. The
         next poll starts at the mark of this poll's first page, because transactions that were open then may commit

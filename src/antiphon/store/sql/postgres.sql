@@ -208,6 +208,13 @@ WHERE owner_id = $1 AND NOT is_deleted AND parent_chat_id IS NULL
   AND (updated_at, chat_id) < (coalesce($6::bigint, 9223372036854775807), coalesce($7::text, '') COLLATE "C")
 ORDER BY updated_at DESC, chat_id DESC LIMIT $8;
 
+-- name: list_pinned_chats
+-- An owner's pinned chats without a parent that are not archived, by the order of their pins. (owner, limit)
+SELECT chat_id, state FROM chats
+WHERE owner_id = $1 AND pin_of(state) > 0
+  AND NOT is_deleted AND NOT is_archived AND parent_chat_id IS NULL
+ORDER BY pin_of(state), chat_id LIMIT $2;
+
 -- name: list_child_chats
 -- The child chats of one chat, as list_chats. (owner, archived, label key, label value, title, updated_at, chat_id,
 -- limit, parent)

@@ -212,6 +212,13 @@ WHERE owner_id = ?1 AND is_deleted = 0 AND parent_chat_id IS NULL
   AND (?6 IS NULL OR (updated_at, chat_id) < (?6, ?7))
 ORDER BY updated_at DESC, chat_id DESC LIMIT ?8;
 
+-- name: list_pinned_chats
+-- An owner's pinned chats without a parent that are not archived, by the order of their pins. (owner, limit)
+SELECT chat_id, state FROM chats
+WHERE owner_id = ? AND json_extract(state, '$.pin_order') > 0
+  AND is_deleted = 0 AND is_archived = 0 AND parent_chat_id IS NULL
+ORDER BY json_extract(state, '$.pin_order'), chat_id LIMIT ?;
+
 -- name: list_child_chats
 -- The child chats of one chat, as list_chats. (owner, archived, label key, label value, title, updated_at, chat_id,
 -- limit, parent)

@@ -154,6 +154,10 @@ class SqliteChats(SqliteDatabase):
             rows = await self._rows("list_child_chats", owner_id, *filters, parent)
         return tuple(Listed(chat_id=row[0], chat=chat_of(row[1])) for row in rows)
 
+    async def list_pinned_chats(self, owner_id: str, *, limit: int) -> tuple[Listed, ...]:
+        rows = await self._rows("list_pinned_chats", owner_id, limit)
+        return tuple(Listed(chat_id=row[0], chat=chat_of(row[1])) for row in rows)
+
     async def changed(self, mark: Mark | None, *, limit: int) -> tuple[tuple[tuple[str, int], ...], Mark]:
         if mark is None:
             return (), Mark(since=(await self._row("change_mark"))[0])

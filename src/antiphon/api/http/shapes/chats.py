@@ -97,6 +97,7 @@ class AnswerBody(Value):
 class ListChatsQuery(Value):
     parent_chat_id: Uuid | None = None
     archived: bool | None = None
+    pinned: bool = False
     label: str = ""
     q: str = ""
     limit: Limit = 50

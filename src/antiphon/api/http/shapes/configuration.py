@@ -99,7 +99,7 @@ class ModelAnswer(Value):
 
 
 class ModelsAnswer(Value):
-    """`default` is the model of a chat that names none."""
+    """`default` is the model of a chat that names none; empty: the agent is a function, and none is configured."""
 
     default: str
     models: list[ModelAnswer]

@@ -18,3 +18,12 @@ END
 $$;
 CREATE TRIGGER chats_end_shares AFTER UPDATE ON chats
   FOR EACH ROW WHEN (NEW.is_deleted AND NOT OLD.is_deleted) EXECUTE FUNCTION end_shares();
+
+-- Pinned chats are listed by the order of their pins, which is in their state. It is read as text: PostgreSQL's JSON has no
+-- character NUL, which a prompt may have. A quote inside a text has a backslash before it, so the pattern finds keys only;
+-- a key of that name in a client's tool may be found too, and readers compare with the state. The function is immutable
+-- for one encoding, which the server checks.
+CREATE FUNCTION pin_of(a_state BYTEA) RETURNS INTEGER LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+  SELECT substring(convert_from(a_state, 'UTF8') FROM '[{,]"pin_order":([0-9]{1,9})[,}]')::integer
+$$;
+CREATE INDEX chats_pinned ON chats (owner_id, pin_of(state), chat_id) WHERE pin_of(state) > 0;

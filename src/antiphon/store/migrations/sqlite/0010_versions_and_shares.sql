@@ -10,3 +10,7 @@ CREATE TABLE shares (
   created_at  INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX shares_by_chat ON shares (chat_id, created_at, share_id);
+
+-- Pinned chats are listed by the order of their pins.
+CREATE INDEX chats_pinned ON chats (owner_id, json_extract(state, '$.pin_order'), chat_id)
+  WHERE json_extract(state, '$.pin_order') > 0;
