@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from textual.command import CommandInput, CommandList
 
 from antiphon.client import AsyncClient
 from client.servers import ServerProcess, script
 from support.waiting import wait_until
 
-from .windows import open_window
+from .windows import Window, open_window
 
 pytestmark = pytest.mark.anyio
 
@@ -35,6 +36,21 @@ def pay(amount: int) -> str:
 
 agent = Agent(tools=[add, change, pay])
 '''
+ASKING = '''
+FORM = {"type": "object", "required": ["name"], "properties": {
+    "name": {"type": "string", "title": "Your name"}, "age": {"type": "integer"}, "news": {"type": "boolean"},
+    "colour": {"enum": ["red", "blue"]}}}
+
+async def agent(turn):
+    if turn.text == "yes or no":
+        yield f"You said {await turn.ask('Really?', {'type': 'boolean'})}."
+    elif turn.text == "which":
+        yield f"You said {await turn.ask('Which?', {'enum': ['red', 'blue']})}."
+    elif turn.text == "form":
+        yield f"You said {await turn.ask('Who are you?', FORM)}."
+    else:
+        yield f"You said {await turn.ask('How many?', {'type': 'integer'}) + 1}."
+'''
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +63,16 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server(home: Path) -> Iterator[ServerProcess]:
     running = ServerProcess(home / ".antiphon", str(home / "app.py") + ":agent", "--drain-s", "0")
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def asking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """Another server, whose agent asks."""
+    directory = tmp_path_factory.mktemp("asking")
+    (directory / "app.py").write_text(ASKING)
+    running = ServerProcess(directory / ".antiphon", str(directory / "app.py") + ":agent", "--drain-s", "0")
     yield running
     running.stop()
 
@@ -85,3 +111,168 @@ async def test_an_answer_with_tools_thoughts_and_markdown_is_shown_and_unfolds(
         await window.shows("The answer failed:", "/retry tries it again")
         window.app.action_switch_theme()
         assert (tmp_path / "theme").read_text() == "antiphon-light"
+
+
+async def test_approvals_are_given_by_button_by_word_and_with_other_arguments(
+    server: ServerProcess, tmp_path: Path
+) -> None:
+    async with open_window(tmp_path, server.data) as window:
+        await window.send('/call pay {"amount": 5}')
+        await window.shows("Allow pay(amount=5)?", "Edit arguments", "waits for you")
+        await window.click("#allow")
+        await window.shows("pay(5) → paid 5", "(allowed: pay(amount=5))")
+        await window.send('/call pay {"amount": 6}')
+        await window.click("#edit")
+        await window.shows("Arguments", "Enter allows the call with them")
+        window.app.pane.composer.set_text("no JSON")
+        await window.press("enter")
+        await window.shows("The arguments are not JSON")
+        window.app.pane.composer.set_text('{"amount": 7}')
+        await window.press("enter")
+        await window.shows("pay(7) → paid 7")
+        await window.send('/call pay {"amount": 8}')
+        await window.click("#deny")
+        await window.shows("Why not?")
+        await window.send("too much")
+        await window.shows("pay(8) failed: denied", "(denied: pay(amount=8))")
+        await window.answered()
+        await window.send('/call pay {"amount": 9}')
+        await window.shows("Allow pay(amount=9)?")
+        async with AsyncClient(server.url, server.token) as client:
+            assert "too much" in str(await client.messages(window.chat_id))
+            call = (await client.chat(window.chat_id))["open_calls"][0]
+            await client.approve(window.chat_id, call["tool_call_id"], always=True)
+        await window.shows("(allowed in another window, always in this chat: pay(amount=9))")
+        await window.shows_no("Edit arguments")
+
+
+async def test_questions_are_answered_by_choice_by_text_and_as_a_form(
+    asking: ServerProcess, tmp_path: Path
+) -> None:
+    async with open_window(tmp_path, asking.data) as window:
+        await window.send("yes or no")
+        await window.shows("Really?")
+        await window.click("#choice-0")
+        await window.shows("You said True.")
+        await window.send("which")
+        await window.click("#choice-1")
+        await window.shows("You said blue.")
+        await window.send("number")
+        await window.shows("Type a whole number.")
+        await window.send("many")
+        await window.shows("The answer must be a whole number.")
+        window.app.pane.composer.set_text("41")
+        await window.press("enter")
+        await window.shows("You said 42.")
+        await window.send("form")
+        await window.shows("Who are you?", "Your name *")
+        await window.click("#answer")
+        await window.shows("Your name is needed.")
+        await window.click(".field Input")
+        await window.press(*"Ada", "tab", *"36")
+        await window.click("Checkbox")
+        await window.click("#answer")
+        await window.shows("You said {'age': 36, 'name': 'Ada', 'news': True}.")
+
+
+async def test_what_waits_is_edited_moved_sent_next_and_removed(server: ServerProcess, tmp_path: Path) -> None:
+    async with open_window(tmp_path, server.data) as window:
+        await window.send("/rate 20\n/tokens 4000")
+        await window.shows("w3", "Enter: wait · Shift+Tab changes it")
+        for text in ("/say one", "/say two", "/say three", "/say four"):
+            await window.send(text)
+        await window.shows("waiting: /say one", "waiting: /say four")
+        queued = window.talk.chat.transcript.view
+        panel = window.app.pane.query_one("#queue")
+        panel.focus()
+        await window.press("home", "shift+down")
+        await window.until(lambda: [text_of(item) for item in queued.queued_messages][:2] == ["/say two", "/say one"])
+        await window.press("d")
+        await window.until(lambda: len(queued.queued_messages) == 3)
+        await window.press("home", "e")
+        await window.shows("Enter replaces the message")
+        await window.type("!")
+        await window.press("enter")
+        await window.until(lambda: any(text_of(item).endswith("!") for item in queued.queued_messages))
+        panel.focus()
+        await window.press("end", "n")
+        await window.shows("▌ /say four", "four")
+        await window.answered()
+        await window.send("/rate 20\n/tokens 4000")
+        await window.until(lambda: window.talk.chat.turn_id)
+        await window.press("shift+tab")
+        await window.shows("Enter: add to this answer")
+        await window.press("shift+tab")
+        await window.shows("Enter: interrupt")
+        await window.press("shift+tab")
+        await window.send("/rate 20\n/tokens 4001")
+        await window.send("/say never")
+        await window.shows("waiting: /say never")
+        await window.press("escape", "escape")
+        await window.shows("removed 1 waiting")
+        await window.answered()
+        await window.press("up")
+        assert window.app.pane.composer.text == "/say never"
+
+
+def text_of(item: dict[str, object]) -> str:
+    return item["content"][0]["text"]
+
+
+async def test_chats_of_two_servers_are_searched_pinned_renamed_and_deleted_and_texts_are_kept(
+    server: ServerProcess, asking: ServerProcess, tmp_path: Path
+) -> None:
+    async with AsyncClient(server.url, server.token) as client:
+        for title in ("Release notes", "A plan for the offsite", "Needle in a haystack"):
+            await client.create_chat(title=title)
+        notes = (await client.chats(title="Release notes"))["chats"][0]["id"]
+        async with open_window(tmp_path, server.data, asking.data) as window:
+            app = window.app
+            await window.shows("Release notes", "A plan for the offsite", "asking")
+            await window.type("half a thought")
+            await window.press("ctrl+f", *"needle")
+            await window.shows_no("Release notes")
+            await window.press("enter", "enter")
+            await window.shows("Needle in a haystack")
+            await window.until(lambda: window.talk.chat.chat_id)
+            assert app.pane.composer.text == ""
+            await window.press("ctrl+n")
+            await window.until(lambda: app.pane.composer.text == "half a thought")
+            await window.press("ctrl+f", "escape")
+            await window.shows("Release notes")
+            app.open_chat(app.server, notes)
+            await window.until(lambda: window.chat_id == notes)
+            await choose(window, "Pin or unpin")
+            await window.shows("Pinned")
+            await choose(window, "Rename chat")
+            await window.shows("The title of the chat")
+            await window.press("end", *" 2", "enter")
+            await window.shows("Release notes 2")
+            await choose(window, "Archive chat")
+            await window.until(lambda: notes not in app.server.chats)
+            await choose(window, "Show archived chats")
+            await window.shows("Archived")
+            await choose(window, "Fork chat")
+            await choose(window, "Delete chat")
+            await window.shows("Cancel")
+            await window.press("escape")
+            assert (await client.chat(notes))["title"] == "Release notes 2"
+            await choose(window, "Delete chat")
+            await window.click("#yes")
+            await window.shows("(the chat was deleted; this is a new one)")
+            app.open_server(app.server_of(str(asking.data.resolve())))
+            await window.send("yes or no")
+            await window.shows("Really?")
+            await choose(window, "Servers")
+            await window.shows("window0  connected", "asking0  connected")
+
+
+async def choose(window: Window, command: str) -> None:
+    """A command of the palette."""
+    await window.press("ctrl+p")
+    await window.until(lambda: window.app.screen.query(CommandInput), "the palette is open")
+    window.app.screen.query_one(CommandInput).value = command
+    found = window.app.screen.query_one(CommandList)
+    await window.until(lambda: 0 < found.option_count < 5 and command in str(found.options[0].prompt))
+    await window.press("enter")
+    await window.until(lambda: not window.app.screen.query(CommandInput), "the palette is closed")

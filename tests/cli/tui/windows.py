@@ -31,11 +31,11 @@ class Window:
 
     async def shows(self, *texts: str) -> str:
         for text in texts:
-            await wait_until(lambda: self.text, what=f"{text!r} is shown", accept=lambda shown, t=text: t in shown)
+            await self.until(lambda text=text: text in self.text, f"{text!r} is shown")
         return self.text
 
     async def shows_no(self, text: str) -> None:
-        await wait_until(lambda: self.text, what=f"{text!r} is not shown", accept=lambda shown: text not in shown)
+        await self.until(lambda: text not in self.text, f"{text!r} is not shown")
 
     async def send(self, text: str) -> None:
         """Submit a text in the composer."""
@@ -64,7 +64,10 @@ class Window:
         )
 
     async def until(self, condition: Callable[[], Any], what: str = "") -> Any:
-        return await wait_until(condition, what)
+        try:
+            return await wait_until(condition, what, deadline_s=20)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.text}") from None
 
     @property
     def talk(self) -> Any:

@@ -27,7 +27,7 @@ from antiphon.cli.tui.commands import Commands, attempt
 from antiphon.cli.tui.dialogs import ConfirmDialog
 from antiphon.cli.tui.entries import EntryKind
 from antiphon.cli.tui.help_text import help_pieces
-from antiphon.cli.tui.server import Server
+from antiphon.cli.tui.server import CONNECTING, Server
 from antiphon.cli.tui.servers import Servers
 from antiphon.cli.tui.themes import DARK, THEMES, ThemeFile, colours_of
 from antiphon.cli.tui.window_talk import Window, WindowTalk
@@ -164,6 +164,7 @@ class AntiphonTui(App[str]):
 
     async def _draw_frame(self) -> None:
         self.frames += 1
+        self._open_first()
         if self.server is None and self.servers.items:
             self.pane.show_problem(self.servers.items[0].problem)
         self.chat_list.show(rows_of(map(self._listed, self.servers.items), self._clock()), self._current_key())
@@ -206,12 +207,10 @@ class AntiphonTui(App[str]):
         if talk is not None:
             talk.reconnect(server.client, server.http)
             return
-        is_first = self.server is None
-        options = self._options if is_first else ChatOptions()
         pane = self.pane
         talk = WindowTalk(
             server.client,
-            options,
+            ChatOptions(rings=self._options.rings),
             files=server.http,
             history=self._history,
             make_screen=partial(
@@ -228,12 +227,23 @@ class AntiphonTui(App[str]):
         )
         self._talks[server.key] = talk
         self._tasks.add(asyncio.create_task(talk.run()))
-        if is_first:
-            self.open_server(server)
-            if self._which:
-                talk.commands.run(Typed("open", self._which))
-        else:
+        if self.server is not None:
             self._folded.add(server.key)
+        self._open_first()
+
+    def _open_first(self) -> None:
+        """Open the first server of the list that responds, as soon as those before it have been tried."""
+        for server in self.servers.items if self.server is None else ():
+            talk = self._talks.get(server.key)
+            if talk is None and server.problem == CONNECTING:
+                return
+            if talk is not None:
+                self._folded |= {other.key for other in self.servers.items}
+                self.open_server(server)
+                talk.open(self._options)
+                if self._which:
+                    talk.commands.run(Typed("open", self._which))
+                return
 
     def open_server(self, server: Server | None) -> None:
         """Show the chat that is open on a server."""

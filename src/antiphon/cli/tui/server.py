@@ -18,6 +18,8 @@ ANSWER_S = 2.0
 """How long to wait for the response to a check, in seconds."""
 PAGE = 100
 """Chats per request."""
+CONNECTING = "connecting"
+"""The state before the first attempt to reach a server."""
 CHATS_MAX = 2_000
 """Maximum number of listed chats of a server. Others are found by the search."""
 
@@ -44,7 +46,7 @@ class Server:
         self.archived: dict[str, Chat] | None = None
         """The archived chats; None: they are not shown."""
         self.has_more = False
-        self.problem = "connecting"
+        self.problem = CONNECTING
         """Why the server cannot be used, in a sentence; "": it can."""
         self.client: AsyncClient | None = None
         self.http: AsyncClient | None = None
