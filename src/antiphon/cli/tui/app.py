@@ -20,6 +20,7 @@ from textual.widgets import Footer, Input
 from antiphon.cli.chat_options import ChatOptions
 from antiphon.cli.content_text import answer_text
 from antiphon.cli.conversation.commands import Typed
+from antiphon.cli.conversation.open_chat import OpenChat
 from antiphon.cli.tui.chat_list import ChatList
 from antiphon.cli.tui.chat_pane import ChatPane
 from antiphon.cli.tui.chat_rows import Listed, Row, RowKind, counts_text, rows_of
@@ -86,7 +87,7 @@ class AntiphonTui(App[str]):
         self._folded: set[str] = set()
         self._found: dict[str, list[Chat]] | None = None
         self._texts: dict[tuple[str, str], str] = {}
-        self._shown_text: tuple[str, str] = ("", "")
+        self._text_of: tuple[str, OpenChat] | None = None
         """The server and the chat whose text the composer holds."""
         self._history = history
         self._theme_file = theme_file
@@ -268,13 +269,14 @@ class AntiphonTui(App[str]):
         talk, composer = self.talk, self.pane.composer
         if talk is None or self.server is None:
             return
+        left, self._text_of = self._text_of, (self.server.key, talk.chat)
         key = (self.server.key, talk.chat.chat_id or "")
-        if key != self._shown_text:
+        left_key = None if left is None else (left[0], left[1].chat_id or "")  # it may have got its id meanwhile
+        if left_key is not None and key != left_key:
             if composer.text.strip() and not talk.is_editing:
-                self._texts[self._shown_text] = composer.text
+                self._texts[left_key] = composer.text
                 while len(self._texts) > TEXTS_MAX:
                     self._texts.pop(next(iter(self._texts)))
-            self._shown_text = key
             composer.set_text(self._texts.pop(key, ""))
         self._mark()
 

@@ -10,7 +10,7 @@ from typing import cast
 from antiphon.cli.instance import InstanceAccess
 from antiphon.client import AsyncClient
 from antiphon.client.shapes import Chat
-from antiphon.errors import AntiphonError, Unauthenticated
+from antiphon.errors import AntiphonError, Unauthenticated, Unavailable
 
 CHECK_S = 2.0
 """Time between two checks that the server responds, in seconds."""
@@ -138,6 +138,8 @@ class Server:
                 await self.refresh()
         except Unauthenticated:
             self._set_problem("the token is not valid")
+        except Unavailable:
+            self._set_problem("does not respond")
         except AntiphonError as error:
             self._set_problem(str(error).rstrip("."))
         else:

@@ -245,6 +245,9 @@ class WindowTalk(Talk):
     async def _mark_read(self, chat_id: str) -> None:
         await self.client.read_chat(chat_id)
 
+    def _on_frame(self) -> None:
+        self.chat.advance()  # the transcript shows the answer itself; what is left is the tail of the status
+
     def _on_refused(self, item: Outgoing, error: AntiphonError) -> None:
         super()._on_refused(item, error)
         self._on_change()
