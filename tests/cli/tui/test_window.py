@@ -10,7 +10,6 @@ from textual.command import CommandInput, CommandList
 
 from antiphon.client import AsyncClient
 from client.servers import ServerProcess, script
-from support.waiting import wait_until
 
 from .windows import Window, open_window
 
@@ -36,7 +35,7 @@ def pay(amount: int) -> str:
 
 agent = Agent(tools=[add, change, pay])
 '''
-ASKING = '''
+ASKING = """
 FORM = {"type": "object", "required": ["name"], "properties": {
     "name": {"type": "string", "title": "Your name"}, "age": {"type": "integer"}, "news": {"type": "boolean"},
     "colour": {"enum": ["red", "blue"]}}}
@@ -50,7 +49,7 @@ async def agent(turn):
         yield f"You said {await turn.ask('Who are you?', FORM)}."
     else:
         yield f"You said {await turn.ask('How many?', {'type': 'integer'}) + 1}."
-'''
+"""
 
 
 @pytest.fixture(scope="module")
@@ -146,9 +145,7 @@ async def test_approvals_are_given_by_button_by_word_and_with_other_arguments(
         await window.shows_no("Edit arguments")
 
 
-async def test_questions_are_answered_by_choice_by_text_and_as_a_form(
-    asking: ServerProcess, tmp_path: Path
-) -> None:
+async def test_questions_are_answered_by_choice_by_text_and_as_a_form(asking: ServerProcess, tmp_path: Path) -> None:
     async with open_window(tmp_path, asking.data) as window:
         await window.send("yes or no")
         await window.shows("Really?")

@@ -57,9 +57,9 @@ class Window:
 
     async def answered(self) -> None:
         await wait_until(
-            lambda: self.talk.chat.chat_id
-            and not self.talk.chat.transcript.is_busy
-            and not self.talk.chat.outgoing.texts,
+            lambda: (
+                self.talk.chat.chat_id and not self.talk.chat.transcript.is_busy and not self.talk.chat.outgoing.texts
+            ),
             what="the answer is complete",
         )
 
