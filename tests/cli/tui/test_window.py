@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from textual.command import CommandInput, CommandList
@@ -212,7 +213,7 @@ async def test_what_waits_is_edited_moved_sent_next_and_removed(server: ServerPr
         assert window.app.pane.composer.text == "/say never"
 
 
-def text_of(item: dict[str, object]) -> str:
+def text_of(item: dict[str, Any]) -> str:
     return item["content"][0]["text"]
 
 

@@ -73,7 +73,7 @@ async def _add_servers(
 ) -> None:
     """The servers that are listed first. One is started if there is none."""
     from antiphon.cli.embedded import find_or_start
-    from antiphon.cli.tui.servers import announced_folders, name_of
+    from antiphon.cli.tui.servers import announced_servers
     from antiphon.local.lock import is_held
 
     servers, own = app.servers, data or Path(DATA)
@@ -81,8 +81,8 @@ async def _add_servers(
         if is_held(own):
             servers.add_data(own)
         else:
-            servers.add_access(str(own), name_of(own), await stack.enter_async_context(find_or_start(own, None)))
+            servers.add_own(own, await stack.enter_async_context(find_or_start(own, None)))
     for url in urls:
         servers.add_url(url)
-    if not servers.items and not announced_folders():
-        servers.add_access(str(own), name_of(own), await stack.enter_async_context(find_or_start(own, None)))
+    if not servers.items and not announced_servers():
+        servers.add_own(own, await stack.enter_async_context(find_or_start(own, None)))

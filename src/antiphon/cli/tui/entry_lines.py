@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import lru_cache
 from typing import NamedTuple
 
 from rich.console import Console, RenderableType
@@ -106,7 +107,27 @@ class EntryLines:
         """The lines of a renderable, each behind a mark."""
         options = self._console.options.update(width=room, height=None)
         lines = self._console.render_lines(shown, options, pad=False)
-        return [Strip([Segment(mark, style), *line]) for line in lines]
+        return [
+            Strip([Segment(mark, style), *(Segment(part.text, _plain_background(part.style)) for part in line)])
+            for line in lines
+        ]
+
+
+@lru_cache(maxsize=1024)
+def _plain_background(style: Style | None) -> Style | None:
+    """The style without a background: the default one of a terminal is not that of the theme."""
+    if style is None or style.bgcolor is None:
+        return style
+    return Style(
+        color=style.color,
+        bold=style.bold,
+        dim=style.dim,
+        italic=style.italic,
+        underline=style.underline,
+        strike=style.strike,
+        reverse=style.reverse,
+        link=style.link,
+    )
 
 
 def _wrapped(block: RenderableType) -> RenderableType:

@@ -31,17 +31,24 @@ class Servers:
         self._on_access = on_access
         self._keeps = keeps
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._given: list[Server] = []
+        self._urls: dict[str, str] = {}
+        """The keys of the servers that were added by address, which are not listed twice."""
 
     def add_access(self, key: str, name: str, access: InstanceAccess) -> Server:
-        """Add a server that this process runs itself."""
+        """Add a server at an address with its token."""
+        self._urls[access.url.rstrip("/")] = key
         return self._give(key, name, lambda: access)
+
+    def add_own(self, data: Path, access: InstanceAccess) -> Server:
+        """Add a server that this process runs itself."""
+        return self.add_access(_key(data), name_of(data), access)
 
     def add_data(self, data: Path) -> Server:
         """Add the server of a data directory, also while none is running."""
         return self._give(_key(data), name_of(data), partial(find_instance, data, None))
 
     def add_url(self, url: str) -> Server:
+        self._urls[url.rstrip("/")] = url
         return self._give(
             url, url.removeprefix("http://").removeprefix("https://"), partial(find_instance, None, url)
         )
@@ -73,9 +80,10 @@ class Servers:
             self._tasks[server.key] = asyncio.create_task(server.run())
 
     def _discover(self) -> None:
-        folders = announced_folders()
-        for data in folders:
-            if len(self.items) < SERVERS_MAX:
+        found = announced_servers()
+        folders = list(found)
+        for data, url in found.items():
+            if len(self.items) < SERVERS_MAX and self._urls.get(url, _key(data)) == _key(data):
                 self._start(self._give(_key(data), name_of(data), partial(find_instance, data, None), can_end=True))
         ended = [
             server
@@ -89,11 +97,12 @@ class Servers:
             self._on_change()
 
 
-def announced_folders() -> list[Path]:
-    """The data directories of the instances that are announced on this machine, the oldest first."""
+def announced_servers() -> dict[Path, str]:
+    """The data directories of the instances that are announced on this machine, the oldest first, each with an
+    address."""
     with contextlib.suppress(OSError, Unavailable):  # this user has no runtime directory: none is announced
-        return list(dict.fromkeys(Path(_key(Path(item.data))) for item in announced() if item.data))
-    return []
+        return {Path(_key(Path(item.data))): item.http_url for item in announced() if item.data}
+    return {}
 
 
 def name_of(data: Path) -> str:
