@@ -49,7 +49,7 @@ def main() -> None:
                 _open(page, url, chats["steps"])
                 _shoot(page, "diagram")
                 page.keyboard.press("Control+k")
-                page.get_by_label("Find a chat or a command").fill("plan")
+                page.get_by_role("combobox", name="Find a chat or a command").fill("plan")
                 _shoot(page, "palette")
                 page.keyboard.press("Escape")
                 for section in ("models", "usage"):
