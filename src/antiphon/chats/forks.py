@@ -110,14 +110,27 @@ class ForkedChats(Sending):
     async def _state(self, chat_id: str, source: Chat, last_id: int, as_of: int | None) -> bytes:
         """The agent's state after the message `last_id`: the one before the first change after the next message."""
         following = await self._read(chat_id, last_id, as_of)
-        end = following[0].seq if following else as_of
         seq = source.state_seq
-        if end is not None and seq:
-            changed = await self._store.oldest_entry(chat_id, "state_changed", after_seq=end)
+        if as_of is not None:
+            seq = await self._state_at(chat_id, following[0].seq if following else as_of)
+        elif following and seq:
+            changed = await self._store.oldest_entry(chat_id, "state_changed", after_seq=following[0].seq)
             if changed is not None and isinstance(changed.fact, f.StateChanged):
                 seq = changed.fact.before
         found = await self._store.read_contents(chat_id, [seq]) if seq else {}
         return found.get(seq, b"")
+
+    async def _state_at(self, chat_id: str, seq: int) -> int:
+        """The fact of the agent's state that held at a seq (0: none). An edit or a retry before it went back to an
+        earlier one; those after it do not count."""
+        changed, truncated = [
+            await self._store.newest_entry(chat_id, kind, after_seq=0, upto=seq)
+            for kind in ("state_changed", "history_truncated")
+        ]
+        if truncated is not None and (changed is None or changed.seq < truncated.seq):
+            assert isinstance(truncated.fact, f.HistoryTruncated)
+            return truncated.fact.state_seq
+        return changed.seq if changed is not None else 0
 
 
 def _fact(entry: f.Entry) -> f.MessageAppended:

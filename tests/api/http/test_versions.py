@@ -163,3 +163,22 @@ async def test_a_fork_has_the_agents_state_of_its_last_message() -> None:
         assert texts(await history(api, fork["id"]))[-1] == "answer 3"
         with pytest.raises(NotFound):
             await api.instance.chats_of(api.owner_id).fork(chat_id, 999)
+
+
+async def test_a_fork_of_a_replaced_version_has_the_agents_state_of_that_version() -> None:
+    async with open_api(agent=counting) as api:
+        chat_id = await api.make_chat("one")
+        await settle(api, chat_id)
+        await api.ask("POST", f"/chats/{chat_id}/messages", {"content": "two"})
+        await settle(api, chat_id)
+        replaced = await history(api, chat_id)
+        await api.ask("PATCH", f"/chats/{chat_id}/messages/{replaced[0]['id']}", {"content": "one, edited"})
+        await settle(api, chat_id)
+        (version,) = (await api.ask("GET", f"/chats/{chat_id}/versions")).json["versions"]
+        for message, count in zip(replaced[1::2], (1, 2), strict=True):
+            body = {"message_id": message["id"], "as_of": version["seq"] - 1}
+            fork = (await api.ask("POST", f"/chats/{chat_id}/fork", body)).json
+            assert (await api.ask("GET", f"/chats/{fork['id']}/state")).json["state"] == {"count": count}
+        now = await history(api, chat_id)
+        fork = (await api.ask("POST", f"/chats/{chat_id}/fork", {"message_id": now[-1]["id"]})).json
+        assert (await api.ask("GET", f"/chats/{fork['id']}/state")).json["state"] == {"count": 1}
