@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prompt_toolkit.completion import CompleteEvent
+from prompt_toolkit.document import Document
 from rich.cells import cell_len
 
 from antiphon.cli.conversation.actions import Actions, help_text
@@ -23,8 +25,10 @@ from antiphon.cli.conversation.asking import (
 from antiphon.cli.conversation.attachments import read_mentions
 from antiphon.cli.conversation.call_preview import preview
 from antiphon.cli.conversation.commands import COMMANDS, Typed, read_line
+from antiphon.cli.conversation.completion import TalkCompleter
 from antiphon.cli.conversation.history_file import LINES_MAX, HistoryFile
 from antiphon.cli.conversation.status_line import Status, status_text
+from antiphon.cli.conversation.typed_number import typed_number
 from antiphon.cli.transcript import Kind
 from antiphon.errors import Invalid
 
@@ -186,3 +190,18 @@ def test_typed_lines_are_kept_for_their_owner_only_and_bounded(tmp_path: Path) -
     (tmp_path / "notes").write_text("not a folder")
     unwritable.store_string("one")
     assert list(unwritable.load_history_strings()) == []
+
+
+@pytest.mark.parametrize("text", ["@~nosuchuser/notes hello", f"@{'a' * 300}.md hello"])
+def test_a_name_that_no_file_can_have_is_refused_as_a_missing_file(text: str, tmp_path: Path) -> None:
+    with pytest.raises(Invalid, match="there is no such file"):
+        read_mentions(text, tmp_path)
+    begun = Document(text.split()[0] + "/")
+    assert list(TalkCompleter({}, tmp_path).get_completions(begun, CompleteEvent())) == []
+
+
+@pytest.mark.parametrize("text", ["²", "0", "-1", "4", "9" * 5_000, ""])
+def test_a_text_that_is_no_number_of_the_list_is_none(text: str) -> None:
+    assert typed_number(text, 3) == 0
+    assert typed_number("3", 3) == 3
+    assert isinstance(decide(question({"enum": ["a", "b", "c"]}), text or "d"), Problem)
