@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from antiphon.errors import NotFound
+
 from .api_client import ApiClient
 
 pytestmark = pytest.mark.anyio
@@ -123,6 +125,23 @@ async def test_a_chat_is_exported_as_markdown(shared_api: ApiClient) -> None:
     for expected in ("\n## You · 20", "\n## Assistant (rehearsal) · ", thoughts, "**done**", call):
         assert expected in text, text
     assert (await shared_api.ask("GET", f"/chats/{chat_id}/export?format=pdf")).json["error"]["field"] == "format"
+
+
+async def test_an_export_shows_one_moment_or_ends_with_an_error(shared_api: ApiClient) -> None:
+    chats = shared_api.instance.chats_of(shared_api.owner_id)
+    chat_id = await shared_api.make_chat("/say one")
+    await settle(shared_api, chat_id)
+    iterated = chats.iter_messages(chat_id, page=1)
+    shown = [await anext(iterated)]
+    await chats.edit(chat_id, shown[0].seq, "/say two")
+    await settle(shared_api, chat_id)
+    shown += [entry async for entry in iterated]
+    assert [entry.seq < 6 for entry in shown] == [True, True], "an edit meanwhile adds and hides nothing"
+    iterated = chats.iter_messages(chat_id, page=1)
+    await anext(iterated)
+    await shared_api.ask("DELETE", f"/chats/{chat_id}")
+    with pytest.raises(NotFound):
+        [entry async for entry in iterated]
 
 
 async def test_an_export_is_read_in_pages(shared_api: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
