@@ -75,16 +75,27 @@ class ForkedChats(Sending):
             trace=self._trace or TRACES.current(),
             via=self._via,
         )
+        async with self._service.fork_slots.slot(self.owner_id):
+            return await self._append_fork(chat_id, command, source, as_of, request)
+
+    async def _append_fork(
+        self, chat_id: str, command: c.CreateChat, source: Chat, as_of: int | None, request: Request | None
+    ) -> Done:
+        forked = command.forked_from
+        assert forked is not None
         if await self._service.chat(chat_id) is None:  # else nothing will be appended there
-            entries = await self._history(source_id, message_id, as_of)
+            seq = source.seq if as_of is None else as_of  # an edit between two reads changes neither
+            entries = await self._history(forked.chat_id, forked.message_id, seq)
             used = [
                 replace(past, content=await self._use_files(chat_id, past.content)) for past in map(_past, entries)
             ]
-            state = await self._state(source_id, source, entries[-1].seq, as_of)
+            has_state = as_of is not None or source.state_seq
+            state = await self._state(forked.chat_id, entries[-1].seq, seq) if has_state else b""
+            await self.get(forked.chat_id)  # what was read while it was deleted may have gaps
             command = replace(command, history=tuple(used), state=state)
         return await self._service.execute(chat_id, command, request=request)
 
-    async def _history(self, chat_id: str, message_id: int, as_of: int | None) -> Sequence[f.Entry]:
+    async def _history(self, chat_id: str, message_id: int, as_of: int) -> Sequence[f.Entry]:
         """The messages up to `message_id`, and the results of its calls."""
         last = await self._read(chat_id, message_id - 1, as_of)
         if not last or last[0].seq != message_id:
@@ -103,34 +114,25 @@ class ForkedChats(Sending):
             raise TooLarge("history of a fork (in messages, with at most 16 MiB)", FORK_MAX)
         return (*earlier, *last[:end])
 
-    async def _read(self, chat_id: str, after_id: int, as_of: int | None) -> tuple[f.Entry, ...]:
+    async def _read(self, chat_id: str, after_id: int, as_of: int) -> tuple[f.Entry, ...]:
         limit = CALLS_MAX + 1
         return (await self._store.read_messages(chat_id, after_id=after_id, limit=limit, as_of=as_of))[0]
 
-    async def _state(self, chat_id: str, source: Chat, last_id: int, as_of: int | None) -> bytes:
-        """The agent's state after the message `last_id`: the one before the first change after the next message."""
+    async def _state(self, chat_id: str, last_id: int, as_of: int) -> bytes:
+        """The agent's state after the message `last_id`: the newest one before the next message. An edit or a retry
+        before it went back to an earlier one; those after it do not count."""
         following = await self._read(chat_id, last_id, as_of)
-        seq = source.state_seq
-        if as_of is not None:
-            seq = await self._state_at(chat_id, following[0].seq if following else as_of)
-        elif following and seq:
-            changed = await self._store.oldest_entry(chat_id, "state_changed", after_seq=following[0].seq)
-            if changed is not None and isinstance(changed.fact, f.StateChanged):
-                seq = changed.fact.before
-        found = await self._store.read_contents(chat_id, [seq]) if seq else {}
-        return found.get(seq, b"")
-
-    async def _state_at(self, chat_id: str, seq: int) -> int:
-        """The fact of the agent's state that held at a seq (0: none). An edit or a retry before it went back to an
-        earlier one; those after it do not count."""
+        end = following[0].seq if following else as_of
         changed, truncated = [
-            await self._store.newest_entry(chat_id, kind, after_seq=0, upto=seq)
+            await self._store.newest_entry(chat_id, kind, after_seq=0, upto=end)
             for kind in ("state_changed", "history_truncated")
         ]
-        if truncated is not None and (changed is None or changed.seq < truncated.seq):
+        seq = changed.seq if changed is not None else 0
+        if truncated is not None and seq < truncated.seq:
             assert isinstance(truncated.fact, f.HistoryTruncated)
-            return truncated.fact.state_seq
-        return changed.seq if changed is not None else 0
+            seq = truncated.fact.state_seq
+        found = await self._store.read_contents(chat_id, [seq]) if seq else {}
+        return found.get(seq, b"")
 
 
 def _fact(entry: f.Entry) -> f.MessageAppended:

@@ -182,3 +182,24 @@ async def test_a_fork_of_a_replaced_version_has_the_agents_state_of_that_version
         now = await history(api, chat_id)
         fork = (await api.ask("POST", f"/chats/{chat_id}/fork", {"message_id": now[-1]["id"]})).json
         assert (await api.ask("GET", f"/chats/{fork['id']}/state")).json["state"] == {"count": 1}
+
+
+async def test_a_fork_has_no_gap_if_its_source_is_edited_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_api() as api:
+        chats = api.instance.chats_of(api.owner_id)
+        chat_id = await api.make_chat("/say one")
+        await settle(api, chat_id)
+        await api.send(chat_id, "/say two")
+        await settle(api, chat_id)
+        read, before = api.instance.store.read_messages, await history(api, chat_id)
+
+        async def read_and_edit(*args: Any, **options: Any) -> Any:
+            found = await read(*args, **options)
+            monkeypatch.undo()
+            await chats.edit(chat_id, before[0]["id"], "/say three")
+            await settle(api, chat_id)
+            return found
+
+        monkeypatch.setattr(api.instance.store, "read_messages", read_and_edit)
+        fork = await chats.fork(chat_id, before[-1]["id"])
+        assert texts(await history(api, fork.chat_id)) == ["/say one", "one", "/say two", "two"]
