@@ -632,8 +632,10 @@ FROM usage_days WHERE owner_id = $1 AND day = $2;
 DELETE FROM usage_days WHERE day < $1;
 
 -- name: insert_share
+-- Changes nothing if the link exists: a write whose answer was lost is repeated.
 -- (share_id, chat_id, owner_id, secret_hash)
 INSERT INTO shares (share_id, chat_id, owner_id, secret_hash, created_at) VALUES ($1, $2, $3, $4, store_now_us())
+ON CONFLICT (share_id) DO UPDATE SET share_id = excluded.share_id
 RETURNING share_id, chat_id, owner_id, created_at;
 
 -- name: find_share
