@@ -88,7 +88,7 @@ def test_arguments_that_the_question_shortens_are_shown_in_full_first() -> None:
     assert preview(PAY) == []
     assert question_lines(PAY | {"args": {"command": "x" * 100}}, 0)[0] == "Allow pay, with the arguments above?"
     run = PAY | {"tool_name": "run", "args": {"command": "true && " * 20 + "rm -rf /\x1b[2K"}}
-    assert "".join(piece.text for piece in preview(run)).endswith("rm -rf /")
+    assert "".join(piece.text for piece in preview(run)).endswith("rm -rf /\\x1b[2K")
     edit = PAY | {"args": {"path": "x.py", "old_string": "a\nb", "new_string": "a\nc"}}
     assert [(piece.kind, piece.text) for piece in preview(edit)][-1] == (Kind.DIFF, "@@ -1,2 +1,2 @@\n a\n-b\n+c")
     (*_, note) = preview(PAY | {"args": {"text": "x" * 100_000}})
@@ -205,3 +205,17 @@ def test_a_text_that_is_no_number_of_the_list_is_none(text: str) -> None:
     assert typed_number(text, 3) == 0
     assert typed_number("3", 3) == 3
     assert isinstance(decide(question({"enum": ["a", "b", "c"]}), text or "d"), Problem)
+
+
+@pytest.mark.parametrize(
+    "hidden", ["\x1b]; rm -rf ~\x07", "\x9d; rm -rf ~\x9c", "\x1b[8m; rm -rf ~", "\u202e; rm -rf ~"]
+)
+def test_what_a_person_approves_is_shown_with_its_control_characters(hidden: str) -> None:
+    for command in (f"ls {hidden}", f"ls {hidden}\npwd", f"{'ls ' * 50}{hidden}"):
+        call = {"tool_call_id": "c", "tool_name": "run", "args": {"command": command}, "needs": "approval"}
+        shown = "\n".join([*(piece.text for piece in preview(call)), *question_lines(call, 0)])
+        assert "; rm -rf ~" in shown
+        assert all(char.isprintable() or char == "\n" for char in shown)
+    edit = {"old_string": "ls", "new_string": f"ls {hidden}\npwd"}
+    shown = "".join(piece.text for piece in preview(PAY | {"args": edit}))
+    assert "; rm -rf ~" in shown
