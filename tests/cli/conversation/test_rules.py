@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
+from prompt_toolkit.history import InMemoryHistory
 from rich.cells import cell_len
 
 from antiphon.cli.conversation.actions import Actions, help_text
@@ -26,7 +27,7 @@ from antiphon.cli.conversation.attachments import read_mentions
 from antiphon.cli.conversation.call_preview import preview
 from antiphon.cli.conversation.commands import COMMANDS, Typed, read_line
 from antiphon.cli.conversation.completion import TalkCompleter
-from antiphon.cli.conversation.history_file import LINES_MAX, HistoryFile
+from antiphon.cli.conversation.history_file import LINES_MAX, HistoryFile, open_history
 from antiphon.cli.conversation.status_line import Status, status_text
 from antiphon.cli.conversation.typed_number import typed_number
 from antiphon.cli.transcript import Kind
@@ -219,3 +220,14 @@ def test_what_a_person_approves_is_shown_with_its_control_characters(hidden: str
     edit = {"old_string": "ls", "new_string": f"ls {hidden}\npwd"}
     shown = "".join(piece.text for piece in preview(PAY | {"args": edit}))
     assert "; rm -rf ~" in shown
+
+
+def test_a_user_without_a_home_has_a_history_of_the_conversation(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_home() -> Path:
+        raise RuntimeError
+
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    assert isinstance(open_history(), InMemoryHistory)
+    monkeypatch.setenv("XDG_STATE_HOME", "/state")
+    assert isinstance(open_history(), HistoryFile)
