@@ -96,6 +96,24 @@ async def test_a_link_reads_the_files_of_its_chat_only(shared_api: ApiClient) ->
     assert (await shared_api.ask("GET", f"/shared/files/{files[1]['file_id']}", token=secret)).code == "not_found"
 
 
+async def test_a_link_does_not_read_the_files_of_queued_and_hidden_messages(shared_api: ApiClient) -> None:
+    api = shared_api
+    hidden, queued = [
+        (await api.ask("POST", "/files", data=text, headers={"content-type": "text/plain"})).json["file_id"]
+        for text in (b"hidden", b"queued")
+    ]
+    chat_id = await api.make_chat([{"type": "file-reference", "file_id": hidden}])
+    secret = (await shared(api, chat_id))["secret"]
+    await settle(api, chat_id)
+    assert (await api.ask("GET", f"/shared/files/{hidden}", token=secret)).body == b"hidden"
+    (message, _) = (await api.ask("GET", f"/chats/{chat_id}/messages")).json["messages"]
+    await api.ask("PATCH", f"/chats/{chat_id}/messages/{message['id']}", {"content": "/stall 600"})
+    await api.send(chat_id, [{"type": "file-reference", "file_id": queued}])
+    for file_id in (hidden, queued):
+        assert (await api.ask("GET", f"/shared/files/{file_id}", token=secret)).code == "not_found"
+        assert (await api.ask("GET", f"/files/{file_id}")).status == 200, "its owner reads it"
+
+
 # --- exports
 
 
