@@ -59,10 +59,15 @@ class ForkedChats(Sending):
             Conflict: A chat of that id was created in another way.
         """
         check_chat_id(chat_id or None)
-        source = await self.get(source_id)
         asked = f"fork {source_id} {message_id} {as_of} {title}".encode()
         request = Request(client_id="", body_hash=hash_of(asked)) if chat_id else None
         chat_id = chat_id or str(uuid.uuid4())
+        try:
+            source = await self.get(source_id)
+        except NotFound:
+            if not await self._is_repeat(chat_id, request):
+                raise
+            return await self._service.execute(chat_id, c.CreateChat(owner_id=self.owner_id), request=request)
         command = c.CreateChat(
             owner_id=self.owner_id,
             title=clean_title(title) or source.title,

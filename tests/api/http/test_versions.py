@@ -134,6 +134,10 @@ async def test_a_fork_with_an_id_may_be_repeated(shared_api: ApiClient) -> None:
     assert (first.status, first.json["id"]) == (second.status, second.json["id"]) == (201, body["id"])
     assert (await shared_api.ask("POST", f"/chats/{chat_id}/fork", body | {"title": "other"})).status == 409
     assert len(await history(shared_api, body["id"])) == 2
+    await shared_api.ask("DELETE", f"/chats/{chat_id}")
+    assert (await shared_api.ask("POST", f"/chats/{chat_id}/fork", body)).status == 201, "also without its source"
+    gone = await shared_api.ask("POST", f"/chats/{chat_id}/fork", {"message_id": answer})
+    assert gone.status == 404
 
 
 async def test_a_fork_of_a_foreign_or_missing_chat_is_not_found(shared_api: ApiClient) -> None:
