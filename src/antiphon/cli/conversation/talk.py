@@ -179,7 +179,7 @@ class Talk:
         return self.send(typed.argument)
 
     def _is_replaced(self, call: dict[str, Any]) -> bool:
-        """Whether a question that was answered elsewhere was on the screen until a moment ago."""
+        """Whether a question that another client answered was on the screen until a moment ago."""
         self._note_question(call["tool_call_id"])
         return self.clock() - self._replaced_at < REPLACED_S
 
