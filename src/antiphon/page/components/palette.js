@@ -37,6 +37,7 @@ export function Palette() {
     if (event.key === 'ArrowDown') setChosen((index + 1) % Math.max(1, items.length));
     else if (event.key === 'ArrowUp') setChosen((index - 1 + items.length) % Math.max(1, items.length));
     else if (event.key === 'Enter') items[index] && run(items[index]);
+    else if (event.key === 'Escape') close(); // else the search field would only be emptied
     else return;
     event.preventDefault();
   };
