@@ -65,7 +65,7 @@ async def test_announced_servers_are_listed_and_leave_the_list_when_they_end(tmp
     async with open_window(tmp_path) as window:
         await window.shows("▾ one", "▸ two · 0 chats")
         async with AsyncClient(two.url, two.token) as client:
-            await client.create_chat("/say Hello", title="Elsewhere")
+            await client.create_chat("/say Hello", title="Another")
         await window.shows("two · 1 chat")
         two.stop()
         await window.shows_no("two")

@@ -61,8 +61,7 @@ def test_a_wide_terminal_shows_the_list_and_a_narrow_one_a_screen_for_it(
     tmux.keys("a line", "M-Enter", "and another")
     tmux.wait_for("and another")
     tmux.keys("C-q")
-    tmux.wait_for("To continue this chat: antiphon tui --chat")
-    tmux.wait_for("exit code 0")
+    assert "To continue this chat: antiphon tui --ch" in tmux.wait_for("exit code 0")
 
 
 def test_no_color_and_a_pipe_are_respected(home: Path, tmux: Tmux, server: ServerProcess) -> None:

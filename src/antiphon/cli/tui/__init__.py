@@ -48,14 +48,14 @@ async def _show(
     which: str | None, model: str, theme: str, bell: bool, data: Path | None, urls: Iterable[str]
 ) -> None:
     from antiphon.cli.chat_options import ChatOptions
-    from antiphon.cli.conversation.history_file import HistoryFile, history_path
+    from antiphon.cli.conversation.history_file import open_history, state_folder
     from antiphon.cli.tui.app import AntiphonTui
     from antiphon.cli.tui.themes import ThemeFile
 
-    path = history_path()
+    folder = state_folder()
     app = AntiphonTui(
-        history=HistoryFile(path),
-        theme_file=ThemeFile(path.with_name("theme")),
+        history=open_history(),
+        theme_file=ThemeFile(None if folder is None else folder / "theme"),
         theme_name=theme,
         options=ChatOptions(model=model, rings=bell),
         which=which,

@@ -20,7 +20,6 @@ from textual.widgets import Footer, Input
 from antiphon.cli.chat_options import ChatOptions
 from antiphon.cli.content_text import answer_text
 from antiphon.cli.conversation.commands import Typed
-from antiphon.cli.conversation.open_chat import OpenChat
 from antiphon.cli.tui.chat_list import ChatList
 from antiphon.cli.tui.chat_pane import ChatPane
 from antiphon.cli.tui.chat_rows import Listed, Row, RowKind, counts_text, rows_of
@@ -31,6 +30,7 @@ from antiphon.cli.tui.help_text import help_pieces
 from antiphon.cli.tui.server import CONNECTING, Server
 from antiphon.cli.tui.servers import Servers
 from antiphon.cli.tui.themes import DARK, THEMES, ThemeFile, colours_of
+from antiphon.cli.tui.unsent_texts import UnsentTexts
 from antiphon.cli.tui.window_talk import Window, WindowTalk
 from antiphon.client.shapes import Chat
 
@@ -40,8 +40,6 @@ REST = 3
 """A frame that took long is followed by a pause of this many times its duration, so that keys are handled."""
 SEARCH_S = 0.15
 """How long to wait for the next character of a search, in seconds."""
-TEXTS_MAX = 200
-"""Maximum number of chats whose unsent text is kept."""
 
 
 class AntiphonTui(App[str]):
@@ -86,9 +84,7 @@ class AntiphonTui(App[str]):
         self._talks: dict[str, WindowTalk] = {}
         self._folded: set[str] = set()
         self._found: dict[str, list[Chat]] | None = None
-        self._texts: dict[tuple[str, str], str] = {}
-        self._text_of: tuple[str, OpenChat] | None = None
-        """The server and the chat whose text the composer holds."""
+        self._texts = UnsentTexts()
         self._history = history
         self._theme_file = theme_file
         self._theme_name = theme_name
@@ -269,15 +265,9 @@ class AntiphonTui(App[str]):
         talk, composer = self.talk, self.pane.composer
         if talk is None or self.server is None:
             return
-        left, self._text_of = self._text_of, (self.server.key, talk.chat)
-        key = (self.server.key, talk.chat.chat_id or "")
-        left_key = None if left is None else (left[0], left[1].chat_id or "")  # it may have got its id meanwhile
-        if left_key is not None and key != left_key:
-            if composer.text.strip() and not talk.is_editing:
-                self._texts[left_key] = composer.text
-                while len(self._texts) > TEXTS_MAX:
-                    self._texts.pop(next(iter(self._texts)))
-            composer.set_text(self._texts.pop(key, ""))
+        text = self._texts.swap(self.server.key, talk.chat, "" if talk.is_editing else composer.text)
+        if text is not None:
+            composer.set_text(text)
         self._mark()
 
     def open_chat(self, server: Server, chat_id: str | None) -> None:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from antiphon.cli.clean import clean_line
 from antiphon.cli.conversation.commands import Typed
 from antiphon.cli.instance import InstanceAccess
 from antiphon.cli.tui.chat_rows import UNTITLED, RowKind
+from antiphon.cli.tui.command_host import CommandHost
 from antiphon.cli.tui.dialogs import ChoiceDialog, ConfirmDialog, Item, TextDialog
 from antiphon.cli.tui.server import Server
 from antiphon.client.shapes import Chat
 from antiphon.errors import AntiphonError, NotFound
-
-if TYPE_CHECKING:
-    from antiphon.cli.tui.app import AntiphonTui
 
 
 class Command(NamedTuple):
@@ -29,7 +27,7 @@ class Command(NamedTuple):
 class Commands:
     """`all` are the commands; each is a worker, so it may wait for dialogs and the server."""
 
-    def __init__(self, app: AntiphonTui) -> None:
+    def __init__(self, app: CommandHost) -> None:
         self._app = app
 
     def all(self) -> list[Command]:
@@ -182,7 +180,7 @@ def _client(server: Server) -> Any:
     return server.client
 
 
-async def attempt(app: AntiphonTui, command: Callable[[], Awaitable[None]]) -> None:
+async def attempt(app: CommandHost, command: Callable[[], Awaitable[None]]) -> None:
     """Run a command; its error is shown."""
     try:
         await command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import ClassVar
 
 from prompt_toolkit.history import History
@@ -10,6 +11,8 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import TextArea
 
+OWN_MAX = 100
+"""Maximum number of texts of this run that can be recalled although they are not stored."""
 NEW_LINE = {"ctrl+j", "alt+enter", "shift+enter"}
 
 
@@ -38,6 +41,8 @@ class Composer(TextArea):
     def __init__(self, history: History, *, id: str | None = None) -> None:  # noqa: A002 - Textual's own word
         super().__init__(id=id, soft_wrap=True, tab_behavior="focus", show_line_numbers=False, compact=True)
         self._stored = history
+        self._own: deque[str] = deque(maxlen=OWN_MAX)
+        """The texts of this run, newest first; the file does not store all of them."""
         self._recalled: list[str] | None = None
         """The earlier texts, newest first, while one of them is shown; loaded at the first Up."""
         self._place = -1
@@ -46,6 +51,7 @@ class Composer(TextArea):
     def accept(self) -> None:
         """The text was sent: store it, and clear the line."""
         if self.text.strip():
+            self._own.appendleft(self.text)
             self._stored.store_string(self.text)
         self._recalled, self._place = None, -1
         self.set_text("")
@@ -76,7 +82,8 @@ class Composer(TextArea):
     def _recall(self, step: int) -> bool:
         """Show an earlier text (1), or a later one (-1). Returns False if there is none."""
         if self._recalled is None:
-            self._recalled = list(self._stored.load_history_strings())
+            stored = self._stored.load_history_strings()
+            self._recalled = [*self._own, *(text for text in stored if text not in self._own)]
         place = self._place + step
         if not -1 <= place < len(self._recalled):
             return False
@@ -93,7 +100,4 @@ class Composer(TextArea):
         self.post_message(self.Cycled())
 
     def action_clear_line(self) -> None:
-        if self.text.strip():
-            self._stored.store_string(self.text)  # cleared by mistake: it can be recalled
-        self._recalled, self._place = None, -1
-        self.set_text("")
+        self.accept()  # cleared by mistake: it can be recalled

@@ -18,7 +18,7 @@ ITEMS_SHOWN_MAX = 100
 
 
 class QueuePanel(OptionList):
-    """Call `show` with the queued messages and their lines. It posts `Changed` for each wish of the person."""
+    """Call `show` with the queued messages and their lines. It posts `Changed` for each request of the person."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("e", "change('edit')", "Edit"),

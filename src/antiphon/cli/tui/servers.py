@@ -54,7 +54,7 @@ class Servers:
         )
 
     async def run(self) -> None:
-        """Connect and look for others until cancelled."""
+        """Connect and discover others until cancelled."""
         try:
             while True:
                 for server in list(self.items):

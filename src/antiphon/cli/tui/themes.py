@@ -50,8 +50,9 @@ def colours_of(theme: Theme) -> Colours:
 class ThemeFile:
     """The name of the chosen theme, in a file that is ignored if it cannot be read or written."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path | None) -> None:
+        """None: nothing is stored."""
+        self._path = path or Path(os.devnull)
 
     def read(self) -> str:
         """The name; empty: none was chosen."""

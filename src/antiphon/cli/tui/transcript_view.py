@@ -42,7 +42,7 @@ class Drawn(NamedTuple):
 
 
 class TranscriptView(ScrollView, can_focus=True):
-    """Call `show` with the entries. It posts `EarlierWanted` near its beginning, and `EndChanged`."""
+    """Call `show` with the entries. It posts `EarlierWanted` when earlier messages are needed, and `EndChanged`."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "scroll_up", "Up", show=False),
@@ -54,7 +54,7 @@ class TranscriptView(ScrollView, can_focus=True):
     ]
 
     class EarlierWanted(Message):
-        """The beginning is near."""
+        """Earlier messages are needed."""
 
     class EndChanged(Message):
         """Whether the end is shown, or there is something new below."""
