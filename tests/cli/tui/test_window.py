@@ -274,3 +274,35 @@ async def choose(window: Window, command: str) -> None:
     await window.until(lambda: 0 < found.option_count < 5 and command in str(found.options[0].prompt))
     await window.press("enter")
     await window.until(lambda: not window.app.screen.query(CommandInput), "the palette is closed")
+
+
+@pytest.mark.slow
+async def test_five_thousand_messages_open_at_their_end_and_load_on_scrolling_while_tokens_stream(
+    server: ServerProcess, tmp_path: Path
+) -> None:
+    async with AsyncClient(server.url, server.token) as client:
+        chat_id = (await client.create_chat(title="Long"))["id"]
+        for number in range(2_500):
+            await client.send(chat_id, f"/say answer {number}", when_busy="queue")
+            if number % 50 == 49:
+                await wait_until(lambda: is_idle(client, chat_id))
+    async with open_window(tmp_path, server.data, which=chat_id) as window:
+        await window.shows("answer 2499")
+        transcript = window.app.pane.transcript
+        assert len(transcript._entries) < 1_000
+        await window.send("/rate 2000\n/tokens 20000")
+        await window.until(lambda: window.talk.chat.turn_id)
+        begun = window.app.frames
+        while len(window.talk.window.messages(window.talk.chat.transcript.view)) < 5_000:
+            transcript.scroll_home(animate=False)
+            await window.pilot.pause(0.02)
+        await window.shows("▌ /say answer 0")
+        await window.answered()
+        assert window.app.frames - begun > 1
+        assert transcript.drawn_count < 2_000
+        await window.press("ctrl+end")
+        await window.shows("w20000")
+
+
+async def is_idle(client: AsyncClient, chat_id: str) -> bool:
+    return (await client.chat(chat_id))["status"] == "waiting"
