@@ -11,6 +11,7 @@ from textual.command import CommandInput, CommandList
 
 from antiphon.client import AsyncClient
 from client.servers import ServerProcess, script
+from support.waiting import wait_until
 
 from .windows import Window, open_window
 
