@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
+from antiphon.client import Client
 from cli.tmux import Tmux
 from client.servers import ServerProcess
 from programs import needs_program
@@ -43,7 +44,7 @@ def test_a_wide_terminal_shows_the_list_and_a_narrow_one_a_screen_for_it(
     home: Path, tmux: Tmux, server: ServerProcess
 ) -> None:
     tmux.start("tui", "--theme", "light", columns=120, lines=36, XDG_RUNTIME_DIR=str(home / "run"))
-    tmux.wait_for("No chats yet")
+    tmux.wait_for("connected")
     tmux.keys("/think Let me see", "C-j", "/say Good morning", "Enter")
     shown = tmux.wait_for("▸ Thought")
     assert "▾ work" in shown
@@ -53,8 +54,7 @@ def test_a_wide_terminal_shows_the_list_and_a_narrow_one_a_screen_for_it(
         shown = wait_until_sync(tmux.text, accept=lambda text: "▾ work" not in text and "Good morning" in text)
         assert max(map(cell_len, shown.splitlines())) <= columns
         tmux.keys("C-l")
-        shown = tmux.wait_for("▾ work")
-        assert "Let me see" in shown
+        shown = wait_until_sync(tmux.text, accept=lambda text: "▾ work" in text and "  /think Let me see" in text)
         assert "Good morning" not in shown
         tmux.keys("Escape")
         tmux.wait_for("Good morning")
@@ -65,8 +65,11 @@ def test_a_wide_terminal_shows_the_list_and_a_narrow_one_a_screen_for_it(
 
 
 def test_no_color_and_a_pipe_are_respected(home: Path, tmux: Tmux, server: ServerProcess) -> None:
-    tmux.start("tui", "--chat", "last", columns=60, lines=20, NO_COLOR="1", XDG_RUNTIME_DIR=str(home / "run"))
-    tmux.wait_for("Good morning")
+    with Client(server.url, server.token) as client:
+        chat = client.create_chat("/say Good evening")
+    place = str(home / "run")
+    tmux.start("tui", "--chat", chat["id"][:8], columns=60, lines=20, NO_COLOR="1", XDG_RUNTIME_DIR=place)
+    tmux.wait_for("  Good evening")
     colours = re.findall(r"\x1b\[[\d;]*38;2;(\d+);(\d+);(\d+)m", tmux.text("-e"))
     assert all(red == green == blue for red, green, blue in colours)
     tmux.keys("C-q")

@@ -108,7 +108,7 @@ class AntiphonTui(App[str]):
             self.register_theme(theme)
         wanted = THEMES[self._theme_name].name if self._theme_name else self._theme_file.read()
         self.theme = wanted if wanted in self.available_themes else DARK.name
-        self.pane.composer.focus()
+        self.pane.composer.focus(scroll_visible=False)
         self.set_interval(1.0, self._mark)
         for work in (self._draw(), self.servers.run()):
             self._tasks.add(asyncio.create_task(work))
@@ -316,7 +316,7 @@ class AntiphonTui(App[str]):
             if row.kind is RowKind.CHAT:
                 self.chat_list.highlight_key(row.key)
                 break
-        self.chat_list.focus()
+        self.chat_list.focus(scroll_visible=False)
 
     # --- actions
 
@@ -334,15 +334,15 @@ class AntiphonTui(App[str]):
             self.hide_list()
         else:
             self.screen_stack[0].add_class("-list")
-            self.chat_list.focus()
+            self.chat_list.focus(scroll_visible=False)
 
     def hide_list(self) -> None:
         self.screen_stack[0].remove_class("-list")
-        self.pane.composer.focus()
+        self.pane.composer.focus(scroll_visible=False)
 
     def action_search(self) -> None:
         self.screen_stack[0].add_class("-list")
-        self.screen_stack[0].query_one("#search", Input).focus()
+        self.screen_stack[0].query_one("#search", Input).focus(scroll_visible=False)
 
     def key_escape(self) -> None:
         """Esc outside of the composer: back to it."""
