@@ -58,7 +58,7 @@ def test_a_wide_terminal_shows_the_list_and_a_narrow_one_a_screen_for_it(
         assert "Good morning" not in shown
         tmux.keys("Escape")
         tmux.wait_for("Good morning")
-    tmux.keys("a line", "M-Enter", "and another")
+    tmux.keys("a line", "C-j", "and another")
     tmux.wait_for("and another")
     tmux.keys("C-q")
     assert "To continue this chat: antiphon tui --ch" in tmux.wait_for("exit code 0")

@@ -105,7 +105,7 @@ async def test_an_answer_with_tools_thoughts_and_markdown_is_shown_and_unfolds(
         await window.send("/call change {}")
         await window.shows("▸ change() → a diff, +1 −1")
         await window.press("f1")
-        await window.shows("send; Alt+Enter or Ctrl+J begins a new line")
+        await window.shows("send; Ctrl+J (in many")
         await window.send("/retry")
         await window.until(lambda: window.talk.chat.turn_id is None)
         await window.send("/fail invalid_request")

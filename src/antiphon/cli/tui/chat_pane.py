@@ -103,7 +103,7 @@ class ChatPane(Vertical):
         self._draw_composer(talk)
 
     def _draw_composer(self, talk: WindowTalk) -> None:
-        title, subtitle = "Message", "Enter sends · Alt+Enter new line"
+        title, subtitle = "Message", "Enter sends · Ctrl+J new line"
         if talk.is_editing_call:
             title, subtitle = "Arguments", "Enter allows the call with them · Esc does not"
         elif talk.is_editing or self._queued_edit is not None:

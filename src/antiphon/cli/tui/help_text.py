@@ -5,7 +5,7 @@ from __future__ import annotations
 from antiphon.cli.transcript import Kind, Piece
 
 KEYS = (
-    ("Enter", "send; Alt+Enter or Ctrl+J begins a new line"),
+    ("Enter", "send; Ctrl+J (in many terminals also Alt+Enter) begins a new line"),
     ("Esc", "stop the answer; twice: also remove the messages that wait; in the list: back"),
     ("Shift+Tab", "while an answer is being written: wait, add to this answer, or interrupt"),
     ("↑ ↓", "earlier texts, also of other days"),
