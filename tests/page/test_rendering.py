@@ -183,3 +183,11 @@ def test_the_value_of_a_structured_answer_is_shown_as_json_and_nothing_of_it_run
     assert "<b>bill</b>" in shown.locator("summary").inner_text()
     assert '"sum": 3' in shown.locator("pre").inner_text()
     assert shown.locator("img").count() == 0
+
+
+def test_two_texts_with_the_same_words_have_their_own_links(page: Any, server: Server) -> None:
+    texts = [f"See [the page], a[constructor].\n\n[the page]: https://{name}.example/" for name in ("one", "two")]
+    show(page, server, *texts)
+    links = page.locator(".markdown a")
+    assert [link.get_attribute("href") for link in links.all()] == ["https://one.example/", "https://two.example/"]
+    assert page.locator(".markdown").first.inner_text().strip() == "See the page, a[constructor]."

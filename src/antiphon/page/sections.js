@@ -163,7 +163,7 @@ class Scanner {
     const found = line.includes(']:') && DEFINITION.exec(line);
     if (!found || this.definitions >= DEFINITIONS_MAX) return;
     const label = found[1].toLowerCase().replace(/\s+/g, ' ');
-    if (this.links[label]) return;
+    if (Object.hasOwn(this.links, label)) return;
     this.definitions += 1;
     this.links = { ...this.links, [label]: { href: found[2], title: found[3] } };
   }
