@@ -217,7 +217,11 @@ class Scanner {
   }
 
   sections() {
-    if (this.code) return [...this.closed, this.codeSection(false, this.text.slice(this.code.start))];
+    if (this.code) {
+      const isClosed = isEndOf(this.text.slice(this.at), this.code.mark); // a text may end without an end of line
+      const rest = this.text.slice(this.code.start, isClosed ? this.at : undefined);
+      return [...this.closed, this.codeSection(isClosed, rest)];
+    }
     const text = this.isInNote ? '' : this.prefix + this.text.slice(this.start);
     return text.trim() ? [...this.closed, this.open(text)] : this.closed.slice();
   }
