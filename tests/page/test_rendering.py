@@ -191,3 +191,10 @@ def test_two_texts_with_the_same_words_have_their_own_links(page: Any, server: S
     links = page.locator(".markdown a")
     assert [link.get_attribute("href") for link in links.all()] == ["https://one.example/", "https://two.example/"]
     assert page.locator(".markdown").first.inner_text().strip() == "See the page, a[constructor]."
+
+
+def test_a_text_that_is_nested_too_deeply_is_shown_as_it_was_written(page: Any, server: Server) -> None:
+    deep = ">" * 3000 + " the end"
+    show(page, server, f"before\n\n{deep}", "after")
+    assert "the end" in page.locator(".markdown").first.inner_text()
+    assert page.locator(".markdown").last.inner_text().strip() == "after"

@@ -82,12 +82,22 @@ const sanitized = (html) =>
 export function blocksOf(text, links) {
   const lexer = new Lexer(marked.defaults);
   lexer.tokens.links = Object.assign(Object.create(null), links); // so that "[constructor]" is no link
-  const tokens = lexer.lex(text);
+  const tokens = readable(() => lexer.lex(text)) ?? [{ type: 'unreadable', raw: text }];
   const own = tokens.filter((token) => token.type === 'def').map((token) => token.raw);
   const names = `${nameOf(links)} ${own.join('')}`;
   return tokens
     .filter((token) => token.type !== 'space' && token.type !== 'def')
     .map((token) => Object.assign(token, { names: token.raw.includes('[') ? names : '' }));
+}
+
+/** `work()`, or undefined for a text that is nested too deeply (thousands of quotes): it is shown as it was written. */
+function readable(work) {
+  try {
+    return work();
+  } catch (error) {
+    if (error instanceof RangeError) return undefined;
+    throw error;
+  }
 }
 
 const linkNames = new WeakMap(); // by the links of a text, which are never changed: a name
@@ -108,7 +118,8 @@ export function blockHtml(token) {
   const key = `${highlighter.value ? 1 : 0} ${token.names} ${token.raw}`;
   let html = cached.get(key);
   if (html === undefined) {
-    html = sanitized(marked.parser([token]));
+    html = token.type === 'unreadable' ? null : readable(() => sanitized(marked.parser([token])));
+    html ??= `<p>${escape(token.raw)}</p>`;
     if (cached.size >= CACHED_MAX) cached.clear();
     if (token.raw.length <= CACHED_CHARS_MAX) cached.set(key, html);
   }

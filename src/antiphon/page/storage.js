@@ -26,7 +26,7 @@ export function clearStorage() {
 
 export function save(key, value) {
   if (isClosed) return;
-  const isEmpty = value === '' || value === null || value.length === 0;
+  const isEmpty = value === '' || (value ?? null) === null || value.length === 0;
   try {
     if (isEmpty) sessionStorage.removeItem(`antiphon.${key}`);
     else sessionStorage.setItem(`antiphon.${key}`, JSON.stringify(value));
