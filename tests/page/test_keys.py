@@ -97,3 +97,24 @@ async def test_a_tab_in_the_background_is_marked_and_notifies_if_wanted(visit: V
     await page.goto(f"{visit.url}/#/chat/{chat_id}")
     await expect(page).to_have_title("Background · Antiphon")
     assert (await page.evaluate("document.querySelector('link[rel=icon]').href")).endswith("icon.svg")
+
+
+async def test_the_focus_is_kept_when_what_has_it_disappears_with_the_answer(tab: Tab) -> None:
+    await tab.start_chat("/rate 20\n/tokens 1000")
+    for text in ("next", "later"):
+        await tab.send(text)
+    await expect(tab.queue).to_have_count(2)
+    await tab.button("Delete", of=tab.queue.last).press("Enter")
+    await expect(tab.button("Delete", of=tab.queue.first)).to_be_focused()
+    await tab.button("Edit", of=tab.queue.first).press("Enter")
+    await tab.page.keyboard.press("Control+End")
+    await tab.page.keyboard.type(" changed")
+    await tab.stop.click()  # the message is sent while it is edited
+    await tab.message("user", "next").wait_for()
+    await expect(tab.composer).to_have_value("next changed")
+    await expect(tab.page.get_by_text("sent before the change was saved")).to_be_visible()
+    await tab.wait_idle()
+    await expect(tab.composer).to_be_focused()
+    await tab.button("Try again", of=tab.message("assistant")).press("Enter")
+    await expect(tab.page.get_by_text("2/2")).to_be_visible()
+    await expect(tab.composer).to_be_focused()

@@ -1,10 +1,12 @@
 // One row of the transcript: a question or an answer, with its parts, tags and actions.
 
 import { Component } from '../vendor/preact.js';
+import { useRef } from '../vendor/preact-hooks.js';
 import { areEarlier } from '../chat.js';
 import { editMessage, retry } from '../turn_commands.js';
 import { editedId } from '../editing.js';
 import { costWords, timeWords, tokenWords } from '../figures.js';
+import { useFocusLeft } from '../focus.js';
 import { modelWords } from '../providers.js';
 import { figuresOf, itemsOf } from '../rows.js';
 import { fork } from '../versions.js';
@@ -112,7 +114,7 @@ function Foot({ row, canRetry, isReadOnly }) {
       .join('\n');
   return html`<div class="foot" data-testid="foot">
     <${CopyButton} text=${text} />
-    ${canRetry && html`<${IconButton} name="retry" label="Try again" onClick=${() => tryAgain(row, canRetry)} />`}
+    ${canRetry && html`<${RetryButton} row=${row} canRetry=${canRetry} />`}
     <${ForkButton} message=${row.messages.at(-1)} isReadOnly=${isReadOnly} />
     <${VersionPager} after=${row.question?.id} />
     <span class="meta">
@@ -121,6 +123,14 @@ function Foot({ row, canRetry, isReadOnly }) {
       ${tokens > 0 && html`<span title=${title} data-testid="tokens">${tokenWords(tokens)}</span>`}
     </span>
   </div>`;
+}
+
+function RetryButton({ row, canRetry }) {
+  const holder = useRef(null);
+  useFocusLeft(holder, '#composer-text');
+  return html`<span class="contents" ref=${holder}>
+    <${IconButton} name="retry" label="Try again" onClick=${() => tryAgain(row, canRetry)} />
+  </span>`;
 }
 
 const ForkButton = ({ message, isReadOnly }) =>
