@@ -4,9 +4,14 @@ import { useLayoutEffect, useRef, useState } from '../vendor/preact-hooks.js';
 import { html } from './html.js';
 
 /** `onSave(text)` returns whether it succeeded; then, or on cancel, `onClose()` is called. `problemOf(text)` is a sentence
- *  on what is wrong with the text, or ''. `onLost(text)` gets a changed text whose editor disappears before that. */
-export function Editor({ text, label = 'Text', yes, hint, canBeEmpty = false, problemOf = () => '', onSave, onClose, onLost }) {
-  const [value, setValue] = useState(text);
+ *  on what is wrong with the text, or ''. `onLost(text)` gets a changed text whose editor disappears before that; `unsent`
+ *  is a signal that stores it instead. */
+export function Editor({ text, label = 'Text', yes, hint, canBeEmpty = false, problemOf = () => '', unsent, onSave, onClose, onLost }) {
+  const [value, setText] = useState(unsent?.peek() || text);
+  const setValue = (typed) => {
+    if (unsent) unsent.value = typed === text ? '' : typed;
+    setText(typed);
+  };
   const [problem, setProblem] = useState('');
   const [isBusy, setBusy] = useState(false);
   const area = useRef(null);
@@ -22,6 +27,7 @@ export function Editor({ text, label = 'Text', yes, hint, canBeEmpty = false, pr
   );
   const close = () => {
     changed.current = '';
+    if (unsent) unsent.value = '';
     onClose();
   };
   useLayoutEffect(() => {

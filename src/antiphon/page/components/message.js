@@ -2,13 +2,14 @@
 
 import { Component } from '../vendor/preact.js';
 import { useRef } from '../vendor/preact-hooks.js';
-import { areEarlier } from '../chat.js';
+import { areEarlier, openId } from '../chat.js';
 import { editMessage, retry } from '../turn_commands.js';
 import { editedId } from '../editing.js';
 import { costWords, timeWords, tokenWords } from '../figures.js';
 import { useFocusLeft } from '../focus.js';
 import { modelWords } from '../providers.js';
 import { figuresOf, itemsOf } from '../rows.js';
+import { unsentText } from '../unsent.js';
 import { fork } from '../versions.js';
 import { textOf } from '../view.js';
 import { CopyButton } from './copy.js';
@@ -56,7 +57,8 @@ function Question({ row, isReadOnly }) {
   const save = (changed) => editMessage(message.id, withText(message.content, changed));
   if (isEditing) {
     return html`<article class="message user" aria-label="You" ...${names(message)}>
-      <${Editor} text=${text} yes="Send again" hint="What follows it is replaced." onSave=${save}
+      <${Editor} text=${text} yes="Send again" hint="What follows it is replaced."
+        unsent=${unsentText(`${openId.peek()}.${message.id}`)} onSave=${save}
         onClose=${() => setEditing(false)} />
     </article>`;
   }
