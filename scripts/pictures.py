@@ -1,4 +1,4 @@
-"""Makes the README's pictures from the real thing: the page in Chromium, `antiphon chat` in a terminal.
+"""Makes the README's recording from the real thing: `antiphon chat` in a terminal.
 
 Run it: ./dev exec python scripts/pictures.py
 """
@@ -19,25 +19,13 @@ import time
 from pathlib import Path
 
 import pyte
-from playwright.sync_api import sync_playwright
 from rich.text import Text
-
-from antiphon.client import Client
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from benchmarks.server import BenchServer
 
 DOCS = Path(__file__).parent.parent / "docs"
 AGENT = str(Path(__file__).parent / "picture_agent.py") + ":agent"
-CHROMIUM = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 QUESTION = "What happens to my cursor when the connection breaks in the middle of an answer?"
 COLUMNS, ROWS = 84, 26
 TYPING_S, FRAME_S, RECORDED_S, PAUSE_S = 0.03, 0.2, 17.0, 4.0
@@ -46,30 +34,7 @@ TYPING_S, FRAME_S, RECORDED_S, PAUSE_S = 0.03, 0.2, 17.0, 4.0
 
 def main() -> None:
     with BenchServer(options=(AGENT,)) as server:
-        url = f"http://127.0.0.1:{server.port}"
-        with Client(url, server.token) as client:
-            for title in ("Release notes", "Why is the queue slow?", "Plan for the offsite"):
-                client.create_chat(title=title)
-            chat = client.create_chat("What are you?", title="Cursors and broken connections")
-            for _ in client.watch(chat["id"], until_idle=True):
-                pass
-            client.send(chat["id"], QUESTION)
-            client.send(chat["id"], "And what does a slow reader cost?")
-            _page(url, server.token, chat["id"])
         _terminal(server)
-
-
-def _page(url: str, token: str, chat_id: str) -> None:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM)
-        page = browser.new_page(viewport={"width": 1200, "height": 760}, device_scale_factor=1.5)
-        page.goto(f"{url}/#token={token}")
-        page.wait_for_selector("[data-testid=chat-list] a")
-        page.click(f"[data-chat-id='{chat_id}']")
-        page.wait_for_selector("[data-testid=preview]")
-        time.sleep(4)
-        page.screenshot(path=str(DOCS / "page.png"))
-        browser.close()
 
 
 def _terminal(server: BenchServer) -> None:

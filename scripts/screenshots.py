@@ -33,8 +33,6 @@ def main() -> None:
         url = f"http://127.0.0.1:{server.port}"
         with Client(url, server.token) as client:
             browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM)
-            with _page(browser, url, server.token) as page:
-                _shoot(page, "start")
             chats = _make_chats(client)
             themes: tuple[Literal["light", "dark"], ...] = ("light", "dark")
             for theme in themes:
@@ -51,12 +49,15 @@ def main() -> None:
                 _open(page, url, chats["steps"])
                 _shoot(page, "diagram")
                 page.keyboard.press("Control+k")
-                page.get_by_role("combobox").last.fill("plan")
+                page.get_by_role("combobox", name="Find a chat or a command").fill("plan")
                 _shoot(page, "palette")
+                page.keyboard.press("Escape")
                 for section in ("models", "usage"):
                     page.goto(f"{url}/#/settings/{section}")
                     page.get_by_role("heading", level=2).first.wait_for()
                     _shoot(page, f"settings-{section}")
+            with BenchServer() as first, _page(browser, f"http://127.0.0.1:{first.port}", first.token) as page:
+                _shoot(page, "start")
             browser.close()
 
 
@@ -95,6 +96,7 @@ def _page(
 def _open(page: Page, url: str, chat_id: str) -> None:
     page.goto(f"{url}/#/chat/{chat_id}")
     page.locator("[data-testid=message][data-role=assistant]").first.wait_for()
+    page.locator("[data-testid=diagram][data-state=drawing]").first.wait_for(state="detached")
 
 
 def _shoot(page: Page, name: str) -> None:

@@ -63,12 +63,6 @@ SLOW_VARIANTS: dict[str, dict[str, tuple[str, ...]]] = {
     "page/test_reading.py": {
         "test_a_chat_that_is_left_right_after_its_answer_is_read": ("the inbox",),
     },
-    "page/test_rendering.py": {
-        "test_a_very_long_answer_is_rendered_whole_as_markdown": (
-            "199000",
-            "700000",
-        ),
-    },
     "postgres/test_pgbouncer.py": {
         "test_the_pool_mode_is_detected_while_other_clients_use_the_pooler": (
             "session-2-4",

@@ -13,6 +13,7 @@ from antiphon.clock import SystemClock
 from antiphon.core import commands as c
 from antiphon.core.facts import ActionNeeded, CallOpened, Entry
 from antiphon.core.model import Needs
+from antiphon.ports import SEQ_MAX
 from antiphon.store.sqlite.store import open_sqlite_store
 from antiphon.testing.store import WrappedStore
 from antiphon.testing.stored_chat import StoredChat
@@ -27,9 +28,9 @@ class CountingStore(WrappedStore):
 
     reads = 0
 
-    async def newest_entry(self, chat_id: str, kind: str, *, after_seq: int) -> Entry | None:
+    async def newest_entry(self, chat_id: str, kind: str, *, after_seq: int, upto: int = SEQ_MAX) -> Entry | None:
         self.reads += 1
-        return await super().newest_entry(chat_id, kind, after_seq=after_seq)
+        return await super().newest_entry(chat_id, kind, after_seq=after_seq, upto=upto)
 
     async def read_entries(self, *given: Any, **options: Any) -> tuple[Entry, ...]:
         raise AssertionError("contents were read")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import msgspec
@@ -126,3 +127,13 @@ def test_keys_are_read_from_a_file_or_the_environment_and_the_newest_seals(tmp_p
             SecretBox.make(str(file), {})
     with pytest.raises(Invalid, match="cannot be read"):
         SecretBox.make(str(tmp_path / "nothing"), {})
+
+
+def test_a_leftover_of_a_crash_does_not_overwrite_the_key(tmp_path: Path) -> None:
+    file = UserKeyFile(tmp_path / "secret.key")
+    file.create("first")
+    os.link(file.path, tmp_path / f".secret.key.{os.getpid()}")  # it ended before the name was removed
+    file.path.chmod(0o644)
+    assert file.create("second") == "", "it can be read by others"
+    assert file.path.read_text() == "first\n"
+    assert len(list(tmp_path.iterdir())) == 2

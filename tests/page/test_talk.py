@@ -183,38 +183,3 @@ async def test_a_model_is_chosen_for_the_next_messages(visits: Visits, server: S
     await tab.wait_idle()
     posted = next(each for each in visit.requests if each.method == "POST" and each.url.endswith("/chats"))
     assert (posted.post_data_json or {})["model"] == "fast"
-
-
-HOSTILE = r"""
-$\href{javascript:alert(1)}{x}$ $\unicode{<img src=x onerror=alert(1)>}$
-$\includegraphics{https://example.org/x.png}$
-$\style{background:url(https://example.org)}{x}$ $\label{app} x$
-$\def\a{\a\a}\a$ $\class{hidden}{x}$ $<script>alert(1)</script>$
-
-$$\begin{matrix} a & b \\ c & d \end{matrix}$$ and \(x^2\) and \[y_1\] and $5 and $6.
-
-```mermaid
-graph TD; A["<img src=x onerror=alert(1)>"] --> B; click A "javascript:alert(1)"
-```
-
-Note[^<b>] and[^1] and[^gone].
-
-[^1]: <img src=x onerror=alert(1)> [a](javascript:alert(1))
-[^<b>]: bold
-
-👩‍👩‍👧‍👦 שלום
-"""
-
-
-async def test_formulas_diagrams_and_footnotes_run_nothing(tab: Tab, server: ServerProcess) -> None:
-    """A dialog, a request to another origin or a complaint of the browser fails the visit."""
-    script = "".join(f"/say {line}\n" if line else "/say  \n" for line in HOSTILE.split("\n"))
-    await tab.start_chat(f"/rate 0\n{script}/say end")
-    await tab.message("assistant", "end").wait_for()
-    await tab.wait_idle()
-    answer = tab.message("assistant", "end")
-    await expect(answer.locator("math").first).to_be_attached()
-    unsafe = "[onerror], script, iframe, object, [id], [style*=url], a[href^=javascript]"
-    await expect(answer.locator(unsafe)).to_have_count(0)
-    await expect(answer.locator("img")).to_have_count(0)
-    await expect(answer).to_contain_text("$5 and $6")

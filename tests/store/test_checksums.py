@@ -163,7 +163,8 @@ async def test_a_database_of_the_schema_without_checksums_is_migrated_with_its_c
     connection.execute("ALTER TABLE contents DROP COLUMN checksum; ALTER TABLE receipts DROP COLUMN checksum")
     for table in ("sessions", "file_uses", "files", "usage_days", "send_counts", "shares"):
         connection.execute(f"DROP TABLE {table}")
-    connection.execute("DROP INDEX messages_hidden; DROP INDEX chats_by_parent; DROP INDEX chats_by_owner")
+    for index in ("messages_hidden", "chats_pinned", "chats_by_parent", "chats_by_owner"):
+        connection.execute(f"DROP INDEX {index}")
     connection.execute("ALTER TABLE chats DROP COLUMN parent_chat_id")
     connection.execute("CREATE INDEX chats_by_owner ON chats (owner_id)")
     connection.pragma("user_version", 4)

@@ -19,7 +19,7 @@ from antiphon.core import commands as c
 from antiphon.core.facts import Entry
 from antiphon.core.model import FOLD_VERSION
 from antiphon.errors import Invalid, Unavailable
-from antiphon.ports import Append, Appended, Due, FlushedDelta, Mark, OutcomeUnknown
+from antiphon.ports import Append, Appended, Due, FlushedDelta, Mark, OutcomeUnknown, Share
 from antiphon.store.postgres.append_document import append_json, document_of
 from antiphon.store.postgres.schema import SCHEMA_VERSION
 from antiphon.store.postgres.store import PostgresStore, open_postgres_store, prepare_database
@@ -97,6 +97,17 @@ async def test_an_append_whose_answer_was_lost_is_repeated_and_written_once(lost
         await store.flush([FlushedDelta(chat_id="c", draft=chat.chat.draft, from_=0, to=1, body=b"x")])
         assert len(await store.read_flushed("c", chat.chat.draft)) == 1
         assert proxy.cuts == 3
+
+
+async def test_a_link_whose_answer_was_lost_is_stored_once(postgres_url: str) -> None:
+    port = int(re.findall(r":(\d+)/", postgres_url)[0])
+    async with CuttingProxy(port) as proxy, opened(postgres_url.replace(str(port), str(proxy.port)), 1) as store:
+        new = Share(share_id="s", chat_id="c", owner_id="o", created_at=0)
+        await store.add_share(replace(new, share_id="t", chat_id="d"), b"other")  # prepares the statement
+        proxy.loses_answer = True
+        share = await store.add_share(new, b"hash")
+        assert proxy.cuts == 1
+        assert await store.list_shares("c") == (share,)
 
 
 @pytest.mark.parametrize("held", ["keeps_question", "keeps_answer"])

@@ -59,10 +59,15 @@ class ForkedChats(Sending):
             Conflict: A chat of that id was created in another way.
         """
         check_chat_id(chat_id or None)
-        source = await self.get(source_id)
         asked = f"fork {source_id} {message_id} {as_of} {title}".encode()
         request = Request(client_id="", body_hash=hash_of(asked)) if chat_id else None
         chat_id = chat_id or str(uuid.uuid4())
+        try:
+            source = await self.get(source_id)
+        except NotFound:
+            if not await self._is_repeat(chat_id, request):
+                raise
+            return await self._service.execute(chat_id, c.CreateChat(owner_id=self.owner_id), request=request)
         command = c.CreateChat(
             owner_id=self.owner_id,
             title=clean_title(title) or source.title,
@@ -75,16 +80,27 @@ class ForkedChats(Sending):
             trace=self._trace or TRACES.current(),
             via=self._via,
         )
+        async with self._service.fork_slots.slot(self.owner_id):
+            return await self._append_fork(chat_id, command, source, as_of, request)
+
+    async def _append_fork(
+        self, chat_id: str, command: c.CreateChat, source: Chat, as_of: int | None, request: Request | None
+    ) -> Done:
+        forked = command.forked_from
+        assert forked is not None
         if await self._service.chat(chat_id) is None:  # else nothing will be appended there
-            entries = await self._history(source_id, message_id, as_of)
+            seq = source.seq if as_of is None else as_of  # an edit between two reads changes neither
+            entries = await self._history(forked.chat_id, forked.message_id, seq)
             used = [
                 replace(past, content=await self._use_files(chat_id, past.content)) for past in map(_past, entries)
             ]
-            state = await self._state(source_id, source, entries[-1].seq, as_of)
+            has_state = as_of is not None or source.state_seq
+            state = await self._state(forked.chat_id, entries[-1].seq, seq) if has_state else b""
+            await self.get(forked.chat_id)  # what was read while it was deleted may have gaps
             command = replace(command, history=tuple(used), state=state)
         return await self._service.execute(chat_id, command, request=request)
 
-    async def _history(self, chat_id: str, message_id: int, as_of: int | None) -> Sequence[f.Entry]:
+    async def _history(self, chat_id: str, message_id: int, as_of: int) -> Sequence[f.Entry]:
         """The messages up to `message_id`, and the results of its calls."""
         last = await self._read(chat_id, message_id - 1, as_of)
         if not last or last[0].seq != message_id:
@@ -103,19 +119,23 @@ class ForkedChats(Sending):
             raise TooLarge("history of a fork (in messages, with at most 16 MiB)", FORK_MAX)
         return (*earlier, *last[:end])
 
-    async def _read(self, chat_id: str, after_id: int, as_of: int | None) -> tuple[f.Entry, ...]:
+    async def _read(self, chat_id: str, after_id: int, as_of: int) -> tuple[f.Entry, ...]:
         limit = CALLS_MAX + 1
         return (await self._store.read_messages(chat_id, after_id=after_id, limit=limit, as_of=as_of))[0]
 
-    async def _state(self, chat_id: str, source: Chat, last_id: int, as_of: int | None) -> bytes:
-        """The agent's state after the message `last_id`: the one before the first change after the next message."""
+    async def _state(self, chat_id: str, last_id: int, as_of: int) -> bytes:
+        """The agent's state after the message `last_id`: the newest one before the next message. An edit or a retry
+        before it went back to an earlier one; those after it do not count."""
         following = await self._read(chat_id, last_id, as_of)
         end = following[0].seq if following else as_of
-        seq = source.state_seq
-        if end is not None and seq:
-            changed = await self._store.oldest_entry(chat_id, "state_changed", after_seq=end)
-            if changed is not None and isinstance(changed.fact, f.StateChanged):
-                seq = changed.fact.before
+        changed, truncated = [
+            await self._store.newest_entry(chat_id, kind, after_seq=0, upto=end)
+            for kind in ("state_changed", "history_truncated")
+        ]
+        seq = changed.seq if changed is not None else 0
+        if truncated is not None and seq < truncated.seq:
+            assert isinstance(truncated.fact, f.HistoryTruncated)
+            seq = truncated.fact.state_seq
         found = await self._store.read_contents(chat_id, [seq]) if seq else {}
         return found.get(seq, b"")
 

@@ -51,6 +51,8 @@ PAGE = 50
 PAGE_MAX = 1_000
 """Maximum number of messages in a page of results."""
 
+ITER_BYTES = 256 * 1024
+"""Size of the content that is read ahead while messages are iterated, in bytes."""
 VERSIONS_MAX = 1_000
 """Maximum number of replaced versions that are listed of a chat."""
 
@@ -306,13 +308,18 @@ class OwnedChats(OpenCallAnswers, ChatSettings, QueuedMessages, ImportedChats, F
         return Page(messages=messages, queued=queued, has_more=has_more, open_calls=open_calls)
 
     async def iter_messages(self, chat_id: str, *, page: int) -> AsyncIterator[Entry]:
-        """All visible messages, oldest first, read `page` at a time."""
+        """All messages that are visible now, oldest first, read `page` at a time, with at most `ITER_BYTES` and a
+        message. Edits meanwhile do not change them. Raises `NotFound` if the chat is deleted meanwhile."""
+        as_of = (await self.get(chat_id)).seq
         after_id, has_more = 0, True
         while has_more:
-            messages, has_more = await self._store.read_messages(chat_id, after_id=after_id, limit=page)
+            messages, has_more = await self._store.read_messages(
+                chat_id, after_id=after_id, limit=page, bytes_max=ITER_BYTES, as_of=as_of
+            )
             for entry in messages:
                 yield entry
             after_id = messages[-1].seq if messages else after_id
+        await self.get(chat_id)
 
     async def versions(self, chat_id: str) -> tuple[Version, ...]:
         """What edits and retries have replaced, oldest first: the newest `VERSIONS_MAX` of them."""

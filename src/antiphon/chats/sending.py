@@ -42,6 +42,9 @@ class Sending(ABC):
     @abstractmethod
     async def _use_files(self, chat_id: str, body: bytes, request: Request | None = None) -> bytes: ...
 
+    @abstractmethod
+    async def _is_repeat(self, chat_id: str, request: Request | None) -> bool: ...
+
     async def send(
         self,
         chat_id: str,

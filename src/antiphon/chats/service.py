@@ -18,6 +18,7 @@ from antiphon.chats.append_batch import AppendBatch, first_answer
 from antiphon.chats.command_queue import CommandQueue, CommandQueues, Job
 from antiphon.chats.counting import MINUTE_US
 from antiphon.chats.deleted_chats import DeletedChatCache
+from antiphon.chats.fork_slots import ForkSlots
 from antiphon.chats.hints import WANTED_CHANNEL, owner_channel, stream_channel
 from antiphon.core import commands as c
 from antiphon.core import facts as f
@@ -97,6 +98,7 @@ class Service:
         self.appended_for_owner: KeyedSignal[Append] = KeyedSignal("appended_for_owner")
         """The same for the appends to the chats of one owner, by the owner's id."""
         self.deleted_chats = DeletedChatCache()
+        self.fork_slots = ForkSlots()
         self._slots = slots or NoSlots()
         self._make_notification = make_notification or (lambda chat_id, chat, entries: None)
 

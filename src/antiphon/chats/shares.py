@@ -14,6 +14,8 @@ from antiphon.ports import Share, ShareStore, Store, Token
 
 SHARES_MAX = 20
 """Maximum number of links to one chat."""
+READ_MESSAGES, READ_BYTES = 200, 256 * 1024
+"""How many messages, and about how many bytes of them, are searched for a file at a time."""
 PREFIX = "share_"
 """The beginning of a link's secret, so that it is not taken for a token."""
 
@@ -69,3 +71,20 @@ async def authenticate_share(store: ShareStore, secret: str) -> Token:
         created_at=share.created_at,
         chat_id=share.chat_id,
     )
+
+
+async def shows_file(store: Store, chat_id: str, file_id: str) -> bool:
+    """Whether a visible message names a file. The chat also uses the files of queued messages, and of those that an
+    edit has hidden."""
+    if file_id not in await store.files_of_chat(chat_id):
+        return False
+    name, before, has_more = file_id.encode(), None, True
+    while has_more:
+        page, has_more = await store.read_messages(
+            chat_id, before_id=before, limit=READ_MESSAGES, bytes_max=READ_BYTES
+        )
+        if any(name in (entry.content or b"") for entry in page):
+            return True
+        before = page[0].seq if page else None
+        has_more = has_more and bool(page)
+    return False

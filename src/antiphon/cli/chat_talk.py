@@ -26,10 +26,10 @@ async def talk(client: AsyncClient, options: ChatOptions, *, files: AsyncClient 
     """
     if not is_rich_terminal():
         return await _talk_plainly(client, options)
-    from antiphon.cli.conversation.history_file import HistoryFile, history_path
+    from antiphon.cli.conversation.history_file import open_history
     from antiphon.cli.conversation.talk import Talk
 
-    conversation = Talk(client, options, files=files, history=HistoryFile(history_path()))
+    conversation = Talk(client, options, files=files, history=open_history())
     try:
         await conversation.run()
     finally:

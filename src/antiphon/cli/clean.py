@@ -14,10 +14,24 @@ _UNSAFE = re.compile(
     r"|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
 )
 
+_SHOWN = "\n\t\u200c\u200d"
+"""Characters that are not printable and shown nevertheless; the last two join letters and emoji."""
+
 
 def clean_text(text: str) -> str:
     """`text` without escape sequences and control characters. Newlines and tabs stay; CRLF becomes a newline."""
     return _UNSAFE.sub("", text.replace("\r\n", "\n"))
+
+
+def visible_text(text: str) -> str:
+    """`text` with an escape such as `\\x1b` in place of every character that a terminal does not show as itself:
+    control characters, marks that change the direction of text, and invisible ones. For what a person approves,
+    because `clean_text` leaves out whole sequences. Newlines and tabs stay."""
+    return "".join(char if char.isprintable() or char in _SHOWN else _escaped(char) for char in text)
+
+
+def _escaped(char: str) -> str:
+    return char.encode("unicode_escape").decode()
 
 
 def clean_line(text: str) -> str:

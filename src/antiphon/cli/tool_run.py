@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from rich.cells import cell_len
 
 from antiphon.cli.cells import fit
-from antiphon.cli.clean import clean_line, clean_text
+from antiphon.cli.clean import clean_line, clean_text, visible_text
 
 ARGUMENT_MAX = 60
 """Maximum length of one shown argument, in characters."""
@@ -79,12 +79,12 @@ def tool_run(call: dict[str, Any], part: dict[str, Any], seconds: float | None) 
 
 def call_words(call: dict[str, Any], *, named: bool = False) -> str:
     """`add(1, 2)`; with `named`, or for many or long arguments, `pay(amount=5)`."""
-    name, args = clean_line(str(call.get("tool_name"))), call.get("args", {})
+    name, args = _name(str(call.get("tool_name"))), call.get("args", {})
     if not isinstance(args, dict):
         return f"{name}({_argument(args)})"
     is_plain = len(args) <= PLAIN_ARGUMENTS_MAX and not any(isinstance(value, dict | list) for value in args.values())
     shown = [
-        _argument(value) if is_plain and not named else f"{clean_line(key)}={_argument(value)}"
+        _argument(value) if is_plain and not named else f"{_name(key)}={_argument(value)}"
         for key, value in args.items()
     ]
     return f"{name}({', '.join(shown)})"
@@ -111,7 +111,10 @@ def seconds_between(start: str, end: str) -> float | None:
         return None
 
 
+def _name(text: str) -> str:
+    return clean_line(visible_text(text))
+
+
 def _argument(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    line = clean_line(text)
+    line = clean_line(visible_text(json.dumps(value, ensure_ascii=False)[: 4 * ARGUMENT_MAX]))
     return line if len(line) <= ARGUMENT_MAX else line[: ARGUMENT_MAX - 1] + "…"

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -33,8 +34,10 @@ class UserKeyFile:
     def create(self, key: str) -> str:
         """Write a key unless another process has; returns the text of the file. Raises OSError."""
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        temporary = self.path.with_name(f".secret.key.{os.getpid()}")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        # The name is random: a process id is not unique among containers, and a file of that name may be a link to
+        # the key that a crash has left, which would be overwritten.
+        temporary = self.path.with_name(f".secret.key.{secrets.token_hex(8)}")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(key + "\n")
             file.flush()
@@ -42,4 +45,13 @@ class UserKeyFile:
         with contextlib.suppress(FileExistsError):
             os.link(temporary, self.path)  # unlike a rename it does not replace the key of another process
         temporary.unlink()
+        _sync(self.path.parent)  # before a secret is stored that only this key opens
         return self.read()
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

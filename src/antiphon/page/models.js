@@ -1,5 +1,6 @@
 // The models that a chat may name, loaded for the picker, and the one that was chosen for the next messages of each chat.
 
+import { DEMO_MODEL } from './providers.js';
 import { effect, signal } from './vendor/signals.js';
 import { ApiError, NetworkError, request } from './api.js';
 import { load, save } from './storage.js';
@@ -31,3 +32,7 @@ export function chosenModel(chatId) {
   }
   return chosen.get(key);
 }
+
+/** Whether a model's name says nothing: the agent is a function, which answers by itself. */
+export const isOfAgent = (name) =>
+  name === DEMO_MODEL && Boolean(models.value) && !models.value.models.some((model) => model.is_demo);

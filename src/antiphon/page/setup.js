@@ -11,7 +11,7 @@ export const isDemoOnly = signal(null);
 export const reloadSetup = () =>
   reportRefusal(async () => {
     const { models } = await request('GET', '/models');
-    isDemoOnly.value = models.every((model) => model.is_demo);
+    isDemoOnly.value = models.length > 0 && models.every((model) => model.is_demo);
   });
 
 export function startSetup() {

@@ -12,6 +12,7 @@ from antiphon.ports.access import Token as Token
 from antiphon.ports.bus import Bus as Bus
 from antiphon.ports.bus import Handler as Handler
 from antiphon.ports.chat_store import PAGE_BYTES_MAX as PAGE_BYTES_MAX
+from antiphon.ports.chat_store import SEQ_MAX as SEQ_MAX
 from antiphon.ports.chat_store import Append as Append
 from antiphon.ports.chat_store import Appended as Appended
 from antiphon.ports.chat_store import ChatStore as ChatStore

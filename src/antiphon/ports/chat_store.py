@@ -105,6 +105,8 @@ class Mark(Value):
     after: tuple[int, str] | None = None
 
 
+SEQ_MAX = (1 << 63) - 1
+"""The greatest seq that a store can have."""
 PAGE_BYTES_MAX = 16 * 1024 * 1024
 """Maximum content of a page of messages, in bytes. The message that reaches it is the last one."""
 
@@ -145,8 +147,9 @@ class ChatStore(Protocol):
         """
         ...
 
-    async def newest_entry(self, chat_id: str, kind: str, *, after_seq: int) -> Entry | None:
-        """The newest fact of a kind (`facts.kind_of`) after `after_seq`, without its content, or None."""
+    async def newest_entry(self, chat_id: str, kind: str, *, after_seq: int, upto: int = SEQ_MAX) -> Entry | None:
+        """The newest fact of a kind (`facts.kind_of`) after `after_seq` and not after `upto`, without its content, or
+        None."""
         ...
 
     async def oldest_entry(self, chat_id: str, kind: str, *, after_seq: int) -> Entry | None:

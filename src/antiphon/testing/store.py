@@ -11,6 +11,7 @@ from antiphon.core.model import Chat, Status
 from antiphon.core.parts import Role, Usage
 from antiphon.ports import (
     PAGE_BYTES_MAX,
+    SEQ_MAX,
     Append,
     Appended,
     Clock,
@@ -61,8 +62,8 @@ class WrappedStore:
     async def read_entries(self, chat_id: str, after_seq: int, *, limit: int, bytes_max: int) -> tuple[Entry, ...]:
         return await self.inner.read_entries(chat_id, after_seq, limit=limit, bytes_max=bytes_max)
 
-    async def newest_entry(self, chat_id: str, kind: str, *, after_seq: int) -> Entry | None:
-        return await self.inner.newest_entry(chat_id, kind, after_seq=after_seq)
+    async def newest_entry(self, chat_id: str, kind: str, *, after_seq: int, upto: int = SEQ_MAX) -> Entry | None:
+        return await self.inner.newest_entry(chat_id, kind, after_seq=after_seq, upto=upto)
 
     async def oldest_entry(self, chat_id: str, kind: str, *, after_seq: int) -> Entry | None:
         return await self.inner.oldest_entry(chat_id, kind, after_seq=after_seq)

@@ -154,7 +154,11 @@ class Difference:
             draft = chat.state.draft if chat.state else 1
             questions: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
                 ("read_entries", (random.randint(0, seq),), {"limit": random.randint(1, 9), "bytes_max": 400}),
-                ("newest_entry", ("message_appended",), {"after_seq": random.randint(0, seq)}),
+                (
+                    "newest_entry",
+                    ("message_appended",),
+                    {"after_seq": 0, "upto": random.randint(0, seq)},
+                ),
                 ("oldest_entry", ("message_appended",), {"after_seq": random.randint(0, seq)}),
                 ("read_messages", (), {"limit": random.randint(1, 9)}),
                 ("read_messages", (), {"limit": random.randint(1, 9), "before_id": random.randint(1, seq)}),

@@ -46,6 +46,8 @@ async def check_the_newest_fact_of_a_kind_is_found_without_its_content(case: Cas
     assert first is not None
     assert (first.seq, first.content, isinstance(first.fact, MessageAppended)) == (2, None, True)
     assert await store.newest_entry("c", "message_appended", after_seq=2) is None
+    assert await store.newest_entry("c", "message_appended", after_seq=0, upto=1) is None
+    assert await store.newest_entry("c", "message_appended", after_seq=0, upto=2) == first
     newest = await store.newest_entry("c", "message_queued", after_seq=0)
     assert newest is not None
     assert newest.seq == chat.chat.seq

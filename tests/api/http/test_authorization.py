@@ -414,6 +414,17 @@ async def test_a_token_in_an_address_is_refused(api: ApiClient, operation: Opera
         assert api.token.encode() not in answer.body
 
 
+async def test_the_assets_of_the_web_ui_are_loaded_by_its_frame_without_an_origin(api: ApiClient) -> None:
+    from_frame = {"origin": "null", "sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"}
+    assert (await api.ask("GET", "//assets/diagram_frame.js", token=None, headers=from_frame)).status == 200
+    for path in ("//", "/chats", "/session"):
+        assert (await api.ask("GET", path, headers=from_frame)).status == 403
+    named = from_frame | {"origin": "https://evil.example"}
+    assert (await api.ask("GET", "//assets/diagram_frame.js", token=None, headers=named)).status == 403
+    frame = await api.ask("GET", "//assets/diagram.html", token=None)
+    assert frame.headers["content-security-policy"].startswith("sandbox allow-scripts; default-src 'none'")
+
+
 async def test_the_page_is_fenced_in(api: ApiClient) -> None:
     page = await api.ask("GET", "//", token=None)
     assert page.status == 200

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from antiphon.errors import NotFound
+
 from .api_client import ApiClient
 
 pytestmark = pytest.mark.anyio
@@ -94,6 +96,24 @@ async def test_a_link_reads_the_files_of_its_chat_only(shared_api: ApiClient) ->
     assert (await shared_api.ask("GET", f"/shared/files/{files[1]['file_id']}", token=secret)).code == "not_found"
 
 
+async def test_a_link_does_not_read_the_files_of_queued_and_hidden_messages(shared_api: ApiClient) -> None:
+    api = shared_api
+    hidden, queued = [
+        (await api.ask("POST", "/files", data=text, headers={"content-type": "text/plain"})).json["file_id"]
+        for text in (b"hidden", b"queued")
+    ]
+    chat_id = await api.make_chat([{"type": "file-reference", "file_id": hidden}])
+    secret = (await shared(api, chat_id))["secret"]
+    await settle(api, chat_id)
+    assert (await api.ask("GET", f"/shared/files/{hidden}", token=secret)).body == b"hidden"
+    (message, _) = (await api.ask("GET", f"/chats/{chat_id}/messages")).json["messages"]
+    await api.ask("PATCH", f"/chats/{chat_id}/messages/{message['id']}", {"content": "/stall 600"})
+    await api.send(chat_id, [{"type": "file-reference", "file_id": queued}])
+    for file_id in (hidden, queued):
+        assert (await api.ask("GET", f"/shared/files/{file_id}", token=secret)).code == "not_found"
+        assert (await api.ask("GET", f"/files/{file_id}")).status == 200, "its owner reads it"
+
+
 # --- exports
 
 
@@ -123,6 +143,23 @@ async def test_a_chat_is_exported_as_markdown(shared_api: ApiClient) -> None:
     for expected in ("\n## You · 20", "\n## Assistant (rehearsal) · ", thoughts, "**done**", call):
         assert expected in text, text
     assert (await shared_api.ask("GET", f"/chats/{chat_id}/export?format=pdf")).json["error"]["field"] == "format"
+
+
+async def test_an_export_shows_one_moment_or_ends_with_an_error(shared_api: ApiClient) -> None:
+    chats = shared_api.instance.chats_of(shared_api.owner_id)
+    chat_id = await shared_api.make_chat("/say one")
+    await settle(shared_api, chat_id)
+    iterated = chats.iter_messages(chat_id, page=1)
+    shown = [await anext(iterated)]
+    await chats.edit(chat_id, shown[0].seq, "/say two")
+    await settle(shared_api, chat_id)
+    shown += [entry async for entry in iterated]
+    assert [entry.seq < 6 for entry in shown] == [True, True], "an edit meanwhile adds and hides nothing"
+    iterated = chats.iter_messages(chat_id, page=1)
+    await anext(iterated)
+    await shared_api.ask("DELETE", f"/chats/{chat_id}")
+    with pytest.raises(NotFound):
+        [entry async for entry in iterated]
 
 
 async def test_an_export_is_read_in_pages(shared_api: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -134,6 +134,10 @@ async def test_a_fork_with_an_id_may_be_repeated(shared_api: ApiClient) -> None:
     assert (first.status, first.json["id"]) == (second.status, second.json["id"]) == (201, body["id"])
     assert (await shared_api.ask("POST", f"/chats/{chat_id}/fork", body | {"title": "other"})).status == 409
     assert len(await history(shared_api, body["id"])) == 2
+    await shared_api.ask("DELETE", f"/chats/{chat_id}")
+    assert (await shared_api.ask("POST", f"/chats/{chat_id}/fork", body)).status == 201, "also without its source"
+    gone = await shared_api.ask("POST", f"/chats/{chat_id}/fork", {"message_id": answer})
+    assert gone.status == 404
 
 
 async def test_a_fork_of_a_foreign_or_missing_chat_is_not_found(shared_api: ApiClient) -> None:
@@ -163,3 +167,43 @@ async def test_a_fork_has_the_agents_state_of_its_last_message() -> None:
         assert texts(await history(api, fork["id"]))[-1] == "answer 3"
         with pytest.raises(NotFound):
             await api.instance.chats_of(api.owner_id).fork(chat_id, 999)
+
+
+async def test_a_fork_of_a_replaced_version_has_the_agents_state_of_that_version() -> None:
+    async with open_api(agent=counting) as api:
+        chat_id = await api.make_chat("one")
+        await settle(api, chat_id)
+        await api.ask("POST", f"/chats/{chat_id}/messages", {"content": "two"})
+        await settle(api, chat_id)
+        replaced = await history(api, chat_id)
+        await api.ask("PATCH", f"/chats/{chat_id}/messages/{replaced[0]['id']}", {"content": "one, edited"})
+        await settle(api, chat_id)
+        (version,) = (await api.ask("GET", f"/chats/{chat_id}/versions")).json["versions"]
+        for message, count in zip(replaced[1::2], (1, 2), strict=True):
+            body = {"message_id": message["id"], "as_of": version["seq"] - 1}
+            fork = (await api.ask("POST", f"/chats/{chat_id}/fork", body)).json
+            assert (await api.ask("GET", f"/chats/{fork['id']}/state")).json["state"] == {"count": count}
+        now = await history(api, chat_id)
+        fork = (await api.ask("POST", f"/chats/{chat_id}/fork", {"message_id": now[-1]["id"]})).json
+        assert (await api.ask("GET", f"/chats/{fork['id']}/state")).json["state"] == {"count": 1}
+
+
+async def test_a_fork_has_no_gap_if_its_source_is_edited_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_api() as api:
+        chats = api.instance.chats_of(api.owner_id)
+        chat_id = await api.make_chat("/say one")
+        await settle(api, chat_id)
+        await api.send(chat_id, "/say two")
+        await settle(api, chat_id)
+        read, before = api.instance.store.read_messages, await history(api, chat_id)
+
+        async def read_and_edit(*args: Any, **options: Any) -> Any:
+            found = await read(*args, **options)
+            monkeypatch.undo()
+            await chats.edit(chat_id, before[0]["id"], "/say three")
+            await settle(api, chat_id)
+            return found
+
+        monkeypatch.setattr(api.instance.store, "read_messages", read_and_edit)
+        fork = await chats.fork(chat_id, before[-1]["id"])
+        assert texts(await history(api, fork.chat_id)) == ["/say one", "one", "/say two", "two"]

@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prompt_toolkit.completion import CompleteEvent
+from prompt_toolkit.document import Document
+from prompt_toolkit.history import InMemoryHistory
 from rich.cells import cell_len
 
 from antiphon.cli.conversation.actions import Actions, help_text
@@ -23,8 +26,10 @@ from antiphon.cli.conversation.asking import (
 from antiphon.cli.conversation.attachments import read_mentions
 from antiphon.cli.conversation.call_preview import preview
 from antiphon.cli.conversation.commands import COMMANDS, Typed, read_line
-from antiphon.cli.conversation.history_file import LINES_MAX, HistoryFile
+from antiphon.cli.conversation.completion import TalkCompleter
+from antiphon.cli.conversation.history_file import LINES_MAX, HistoryFile, open_history
 from antiphon.cli.conversation.status_line import Status, status_text
+from antiphon.cli.conversation.typed_number import typed_number
 from antiphon.cli.transcript import Kind
 from antiphon.errors import Invalid
 
@@ -84,7 +89,7 @@ def test_arguments_that_the_question_shortens_are_shown_in_full_first() -> None:
     assert preview(PAY) == []
     assert question_lines(PAY | {"args": {"command": "x" * 100}}, 0)[0] == "Allow pay, with the arguments above?"
     run = PAY | {"tool_name": "run", "args": {"command": "true && " * 20 + "rm -rf /\x1b[2K"}}
-    assert "".join(piece.text for piece in preview(run)).endswith("rm -rf /")
+    assert "".join(piece.text for piece in preview(run)).endswith("rm -rf /\\x1b[2K")
     edit = PAY | {"args": {"path": "x.py", "old_string": "a\nb", "new_string": "a\nc"}}
     assert [(piece.kind, piece.text) for piece in preview(edit)][-1] == (Kind.DIFF, "@@ -1,2 +1,2 @@\n a\n-b\n+c")
     (*_, note) = preview(PAY | {"args": {"text": "x" * 100_000}})
@@ -186,3 +191,43 @@ def test_typed_lines_are_kept_for_their_owner_only_and_bounded(tmp_path: Path) -
     (tmp_path / "notes").write_text("not a folder")
     unwritable.store_string("one")
     assert list(unwritable.load_history_strings()) == []
+
+
+@pytest.mark.parametrize("text", ["@~nosuchuser/notes hello", f"@{'a' * 300}.md hello"])
+def test_a_name_that_no_file_can_have_is_refused_as_a_missing_file(text: str, tmp_path: Path) -> None:
+    with pytest.raises(Invalid, match="there is no such file"):
+        read_mentions(text, tmp_path)
+    begun = Document(text.split()[0] + "/")
+    assert list(TalkCompleter({}, tmp_path).get_completions(begun, CompleteEvent())) == []
+
+
+@pytest.mark.parametrize("text", ["²", "0", "-1", "4", "9" * 5_000, ""])
+def test_a_text_that_is_no_number_of_the_list_is_none(text: str) -> None:
+    assert typed_number(text, 3) == 0
+    assert typed_number("3", 3) == 3
+    assert isinstance(decide(question({"enum": ["a", "b", "c"]}), text or "d"), Problem)
+
+
+@pytest.mark.parametrize(
+    "hidden", ["\x1b]; rm -rf ~\x07", "\x9d; rm -rf ~\x9c", "\x1b[8m; rm -rf ~", "\u202e; rm -rf ~"]
+)
+def test_what_a_person_approves_is_shown_with_its_control_characters(hidden: str) -> None:
+    for command in (f"ls {hidden}", f"ls {hidden}\npwd", f"{'ls ' * 50}{hidden}"):
+        call = {"tool_call_id": "c", "tool_name": "run", "args": {"command": command}, "needs": "approval"}
+        shown = "\n".join([*(piece.text for piece in preview(call)), *question_lines(call, 0)])
+        assert "; rm -rf ~" in shown
+        assert all(char.isprintable() or char == "\n" for char in shown)
+    edit = {"old_string": "ls", "new_string": f"ls {hidden}\npwd"}
+    shown = "".join(piece.text for piece in preview(PAY | {"args": edit}))
+    assert "; rm -rf ~" in shown
+
+
+def test_a_user_without_a_home_has_a_history_of_the_conversation(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_home() -> Path:
+        raise RuntimeError
+
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    assert isinstance(open_history(), InMemoryHistory)
+    monkeypatch.setenv("XDG_STATE_HOME", "/state")
+    assert isinstance(open_history(), HistoryFile)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -171,3 +172,37 @@ async def test_what_waits_can_be_changed_added_and_stopped(server: ServerProcess
         await a.answered()
         assert "/say never" not in await said(client, a.chat_id)
         await a.type("/stop", "No answer is being written.")
+
+
+async def test_an_answer_is_not_taken_for_a_question_that_just_replaced_another(server: ServerProcess) -> None:
+    now = 100.0
+    asked: list[dict[str, Any]] = []
+    sent: list[str] = []
+
+    async def send(call: dict[str, Any], _: object) -> str:
+        sent.append(call["tool_call_id"])
+        return ""
+
+    def ask(*names: str) -> None:
+        asked[:] = [{"tool_call_id": name, "tool_name": name, "args": {}, "needs": "approval"} for name in names]
+
+    async with AsyncClient(server.url, server.token) as client, open_talk(client) as a:
+        a.talk.clock = lambda: now
+        a.talk.open_calls = SimpleNamespace(asked=asked, send=send)  # type: ignore[assignment]
+        ask("list", "delete")
+        a.talk._question()
+        ask("delete")  # the first one was answered in another window
+        assert not a.talk.on_line("y"), "it was meant for the other question"
+        a.talk._question()
+        assert not a.talk.on_line("y")
+        ask()
+        a.talk._question()
+        ask("drop")
+        assert not a.talk.on_line("y"), "also if nothing was asked in between"
+        now += 1.5
+        assert a.talk.on_line("y")
+        a.talk._question()
+        ask("next")
+        a.talk._question()
+        assert a.talk.on_line("y"), "the question before it was answered here"
+        await wait_until(lambda: sent == ["drop", "next"])

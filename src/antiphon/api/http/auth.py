@@ -52,9 +52,14 @@ class OriginGate:
         """Raises `Forbidden`, or `HTTPException` (400) for headers that contradict each other. `place` is the path
         below where the app is mounted."""
         check_single(request.headers)
-        is_page = request.method == "GET" and place == "/"
+        is_read = request.method == "GET"
         check_origin(
-            request.headers, self._hosts, any_host=self._any_host, is_page=is_page, allowed_origins=self._origins
+            request.headers,
+            self._hosts,
+            any_host=self._any_host,
+            is_page=is_read and place == "/",
+            is_asset=is_read and place.startswith("/assets/"),
+            allowed_origins=self._origins,
         )
 
 
@@ -72,15 +77,17 @@ def check_origin(
     *,
     any_host: bool,
     is_page: bool,
+    is_asset: bool = False,
     allowed_origins: frozenset[str] = frozenset(),
 ) -> None:
     """Refuse what a foreign web page makes a browser send: a foreign Host (DNS rebinding) or Origin. Only
-    links to the web UI may come from any site: it is the same for every user."""
+    links to the web UI may come from any site: it is the same for every user. So are its assets, some of which its
+    frame without an origin loads; `Cross-Origin-Resource-Policy` protects the others."""
     host = headers.get("host", "")
     if not any_host and not _is_own_host(host, allowed_hosts):
         raise Forbidden("this server does not go by that Host name (`antiphon serve --allow-host NAME` adds one)")
     origin = headers.get("origin")
-    if origin in allowed_origins:
+    if origin in allowed_origins or (is_asset and origin in (None, "null")):
         return
     if origin is not None and (not host or origin.partition("://")[2].lower() != host.lower()):
         raise Forbidden("this origin is not allowed (`antiphon serve --allow-origin ORIGIN` allows one)")

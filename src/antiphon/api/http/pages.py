@@ -26,7 +26,8 @@ from antiphon.errors import NotFound
 
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "font-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "font-src 'self'; manifest-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
 )
 HEADERS = {
     "content-security-policy": CSP,
@@ -36,6 +37,18 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "vary": "accept-encoding",
 }
+FRAME_HEADERS = {
+    "diagram.html": {
+        "content-security-policy": (
+            "sandbox allow-scripts; default-src 'none'; script-src 'self'; style-src 'unsafe-inline'; img-src data:; "
+            "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+        ),
+    },
+    "diagram_frame.js": {"cross-origin-resource-policy": "cross-origin"},
+    "vendor/mermaid.js": {"cross-origin-resource-policy": "cross-origin"},
+}
+"""Diagrams are drawn in a frame without an origin: it has no access to the page, and its scripts count as those of
+another origin. The library writes styles into its pictures."""
 CHECKED = "no-cache"
 KEPT = "public, max-age=31536000, immutable"
 TYPES = {
@@ -68,6 +81,7 @@ class _File:
     def __init__(self, name: str, data: bytes) -> None:
         self.data = data
         self.kind = _type_of(name)
+        self.headers = FRAME_HEADERS.get(name, {})
         self.tag = hashlib.sha256(data).hexdigest()[:32]
         self._made: dict[str, bytes] = {}
         self._is_being_made = False
@@ -149,7 +163,7 @@ class Pages:
             raise HTTPException(405, f"{method} is not possible here; possible: GET, HEAD.", {"allow": "GET, HEAD"})
         body, coding = file.encoded(headers.get("accept-encoding", ""))
         tag = f'"{file.tag}{"-" if coding else ""}{coding}"'
-        sent = {**HEADERS, "etag": tag, "content-type": file.kind, "cache-control": caching}
+        sent = {**HEADERS, **file.headers, "etag": tag, "content-type": file.kind, "cache-control": caching}
         if file.tag in headers.get("if-none-match", ""):
             return Response(status_code=304, headers=sent)
         return Response(body, headers=sent | ({"content-encoding": coding} if coding else {}))

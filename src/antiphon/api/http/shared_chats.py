@@ -12,6 +12,7 @@ from antiphon.api.http.files import file_answer
 from antiphon.api.http.shapes import shares as s
 from antiphon.api.http.table import Call, Operation, Policy, route
 from antiphon.chats.owned import PAGE_MAX, OwnedChats
+from antiphon.chats.shares import shows_file
 from antiphon.errors import NotFound
 from antiphon.ports import Share
 from antiphon.wire.gotime import format_time_us
@@ -69,7 +70,7 @@ def _message_json(shown: dict[str, Any]) -> dict[str, Any]:
 
 async def get_shared_file(call: Call) -> Response:
     file_id = call.path["file_id"]
-    if file_id not in await call.instance.store.files_of_chat(_shared_id(call)):
+    if not await shows_file(call.instance.store, _shared_id(call), file_id):
         raise NotFound("file")
     return await file_answer(call, file_id)
 

@@ -14,6 +14,7 @@ from antiphon.cli.conversation.action_group import (
 from antiphon.cli.conversation.answer_actions import AnswerActions
 from antiphon.cli.conversation.chat_actions import ChatActions
 from antiphon.cli.conversation.commands import Typed, help_lines
+from antiphon.cli.conversation.typed_number import typed_number
 from antiphon.cli.size_text import size_text
 from antiphon.cli.transcript import Kind, Piece
 
@@ -45,8 +46,8 @@ class Actions(ChatActions, AnswerActions):
 
     def _result(self, argument: str) -> bool | None:
         runs = self._talk.chat.transcript.runs
-        number = int(argument) if argument.isascii() and argument.isdigit() else 1 if not argument else 0
-        if not 1 <= number <= max(len(runs), 1):
+        number = typed_number(argument or "1", max(len(runs), 1))
+        if not number:
             return self._refuse(f"/result takes a number from 1 to {max(len(runs), 1)}; 1 is the last result.")
         if not runs:
             return self._refuse("No tool was called in this conversation.", keeps=False)

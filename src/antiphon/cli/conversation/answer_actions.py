@@ -9,6 +9,7 @@ from typing import Any
 from antiphon.cli.content_text import content_text
 from antiphon.cli.conversation import asking
 from antiphon.cli.conversation.action_group import ActionGroup, Editing, fit_line
+from antiphon.cli.conversation.typed_number import typed_number
 from antiphon.errors import AlreadyDelivered
 
 
@@ -98,12 +99,12 @@ class AnswerActions(ActionGroup):
             self._talk.note("\n".join(lines) or "No message is waiting.")
             return None
         action, number, text = [*argument.split(maxsplit=2), "", ""][:3]
-        is_number = number.isascii() and number.isdigit() and 1 <= int(number) <= len(items)
-        if action not in ("edit", "delete", "next") or not is_number or (action == "edit") != bool(text):
+        place = typed_number(number, len(items))
+        if action not in ("edit", "delete", "next") or not place or (action == "edit") != bool(text):
             return self._refuse("Use /queue delete N, /queue next N, or /queue edit N TEXT; N as listed by /queue.")
         chat_id = self._chat_id()
         assert chat_id is not None, "a chat with a queue has an id"
-        queued_id, client = items[int(number) - 1]["id"], self._talk.client
+        queued_id, client = items[place - 1]["id"], self._talk.client
         match action:
             case "edit":
                 change: Coroutine[Any, Any, Any] = client.edit_queued(chat_id, queued_id, text)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from antiphon.cli.clean import clean_line, clean_text
 from antiphon.cli.conversation.call_preview import is_shortened
+from antiphon.cli.conversation.typed_number import typed_number
 from antiphon.cli.tool_run import call_words
 from antiphon.errors import Invalid
 from antiphon.wire.typed_answers import NO, YES, json_of, question_of, typed_answer
@@ -146,8 +147,8 @@ def _choose(choices: list[Any], typed: str) -> Answer | Problem:
     for value in choices:
         if typed == _shown(value):
             return Answer(value)
-    if typed.isascii() and typed.isdigit() and 1 <= int(typed) <= len(choices):
-        return Answer(choices[int(typed) - 1])
+    if number := typed_number(typed, len(choices)):
+        return Answer(choices[number - 1])
     matching = [value for value in choices if _shown(value).lower().startswith(typed.lower())]
     if len(matching) == 1:
         return Answer(matching[0])

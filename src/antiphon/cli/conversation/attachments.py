@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from antiphon.cli.conversation.typed_path import is_there, typed_path
 from antiphon.errors import Invalid, Refused
 
 if TYPE_CHECKING:
@@ -55,8 +56,8 @@ def _path_of(found: re.Match[str], folder: Path) -> Path | None:
     name = found["quoted"] or found["plain"]
     tries = [name] if found["quoted"] else [name, name.rstrip(_PUNCTUATION)]
     for tried in tries:
-        path = folder / Path(tried).expanduser()
-        if tried and path.exists():
+        path = folder / typed_path(tried)
+        if tried and is_there(path):
             return _checked(path, tried)
     last = tries[-1]
     if not found["quoted"] and not _seems_path(last):

@@ -6,8 +6,8 @@ import difflib
 import json
 from typing import Any
 
-from antiphon.cli.clean import clean_line
-from antiphon.cli.tool_run import ARGUMENT_MAX, value_text
+from antiphon.cli.clean import clean_line, visible_text
+from antiphon.cli.tool_run import ARGUMENT_MAX
 from antiphon.cli.transcript import Kind, Piece
 
 SHOWN_MAX = 20_000
@@ -24,15 +24,15 @@ def preview(call: dict[str, Any]) -> list[Piece]:
     pieces: list[Piece] = []
     rest = dict(args)
     for before, after in CHANGES:
-        if isinstance(args.get(before), str) and isinstance(args.get(after), str):
+        if _is_text(args.get(before)) and _is_text(args.get(after)):
             pieces += _shortened(Kind.DIFF, _diff(args[before], args[after]))
             del rest[before], rest[after]
             break
     shown = []
     for name, value in rest.items():
-        text = value_text(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2))
-        shown += [Piece(Kind.NOTE, f"{clean_line(name)}:"), *_shortened(Kind.VERBATIM, text)]
-    return [Piece(Kind.NOTE, f"{clean_line(str(call['tool_name']))}, in full:"), *shown, *pieces]
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)
+        shown += [Piece(Kind.NOTE, f"{clean_line(visible_text(name))}:"), *_shortened(Kind.VERBATIM, text)]
+    return [Piece(Kind.NOTE, f"{clean_line(visible_text(str(call['tool_name'])))}, in full:"), *shown, *pieces]
 
 
 def is_shortened(call: dict[str, Any]) -> bool:
@@ -45,12 +45,17 @@ def _is_long(value: Any) -> bool:
     return len(json.dumps(value, ensure_ascii=False)) > ARGUMENT_MAX or (isinstance(value, str) and "\n" in value)
 
 
+def _is_text(value: Any) -> bool:
+    """Whether it is a text that is short enough to be compared."""
+    return isinstance(value, str) and len(value) <= SHOWN_MAX
+
+
 def _diff(before: str, after: str) -> str:
-    lines = difflib.unified_diff(value_text(before).split("\n"), value_text(after).split("\n"), lineterm="", n=3)
+    lines = difflib.unified_diff(before.split("\n"), after.split("\n"), lineterm="", n=3)
     return "\n".join(list(lines)[2:])  # without the names of files, which it has not
 
 
 def _shortened(kind: Kind, text: str) -> list[Piece]:
     left = len(text) - SHOWN_MAX
     more = [Piece(Kind.ERROR, f"({left:,} more characters are not shown)")] if left > 0 else []
-    return [Piece(kind, text[:SHOWN_MAX]), *more]
+    return [Piece(kind, visible_text(text[:SHOWN_MAX])), *more]

@@ -18,6 +18,8 @@ from antiphon.cli.conversation.action_group import (
 )
 from antiphon.cli.conversation.completion import Choice
 from antiphon.cli.conversation.status_line import MODEL_NAMES
+from antiphon.cli.conversation.typed_number import typed_number
+from antiphon.cli.conversation.typed_path import is_there, typed_path
 from antiphon.cli.size_text import size_text
 from antiphon.cli.transcript import Kind, Piece
 from antiphon.cli.which_chat import LAST, SHORT_ID
@@ -72,8 +74,8 @@ class ChatActions(ActionGroup):
         self._talk.note(f"({clean_line(chat['title']) or 'Untitled chat'})")
 
     async def _find(self, wanted: str) -> Chat:
-        if wanted.isdigit() and 1 <= int(wanted) <= len(self._listed):
-            return self._listed[int(wanted) - 1]
+        if number := typed_number(wanted, len(self._listed)):
+            return self._listed[number - 1]
         if len(wanted) == 36:
             return await self._talk.client.chat(wanted.lower())
         chats = (await self._talk.client.chats(limit=500))["chats"]
@@ -107,8 +109,8 @@ class ChatActions(ActionGroup):
         chat_id = self._chat_id()
         if chat_id is None:
             return False
-        path = Path(name or f"chat-{chat_id[:SHORT_ID]}.md").expanduser()
-        if path.exists():
+        path = typed_path(name or f"chat-{chat_id[:SHORT_ID]}.md")
+        if is_there(path):
             return self._refuse(f"{path} exists already. Give another name: /export NAME.md or NAME.json.")
         self._talk.act(self._write_export(chat_id, path))
         return None
@@ -120,8 +122,8 @@ class ChatActions(ActionGroup):
             size = await self._talk.files.export_to(
                 chat_id, path, format="json" if path.suffix == ".json" else "markdown"
             )
-        except OSError as error:
-            raise Invalid(str(path), error.strerror or str(error)) from error
+        except (OSError, ValueError) as error:  # ValueError: the name has a NUL
+            raise Invalid(str(path), getattr(error, "strerror", "") or str(error)) from error
         self._talk.note(f"(written to {path}, {size_text(size)})")
 
     def _share(self, argument: str) -> bool | None:

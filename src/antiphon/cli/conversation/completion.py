@@ -13,6 +13,7 @@ from prompt_toolkit.document import Document
 
 from antiphon.cli.clean import clean_line, shorten
 from antiphon.cli.conversation.commands import COMMANDS
+from antiphon.cli.conversation.typed_path import typed_path
 
 ENTRIES_MAX = 200
 """Maximum number of entries of a folder that are offered."""
@@ -75,7 +76,7 @@ def _choices(begun: str, choices: Iterable[Choice]) -> Iterator[Completion]:
 def _files(begun: str, quote: str, folder: Path) -> Iterator[Completion]:
     """The entries of the folder that is named so far; hidden ones only after a dot."""
     head, separator, tail = begun.rpartition("/")
-    shown_folder = folder / Path(head + separator).expanduser()
+    shown_folder = folder / typed_path(head + separator)
     try:
         with os.scandir(shown_folder) as entries:
             found = sorted(
@@ -83,7 +84,7 @@ def _files(begun: str, quote: str, folder: Path) -> Iterator[Completion]:
                 for entry in entries
                 if entry.name.lower().startswith(tail.lower()) and (tail or not entry.name.startswith("."))
             )
-    except OSError:
+    except (OSError, ValueError):  # ValueError: the name has a NUL
         return
     for name, is_folder in found[:ENTRIES_MAX]:
         if name != clean_line(name):

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from prompt_toolkit.history import History
+from prompt_toolkit.history import History, InMemoryHistory
 
 LINES_MAX = 1_000
 """Maximum number of stored lines. Older ones are dropped at the next start."""
@@ -18,11 +18,14 @@ FILE_BYTES_MAX = 4_000_000
 """How much of the end of the file is read."""
 
 
-def history_path() -> Path:
-    """The file, in the folder of this user's state (XDG)."""
+def open_history() -> History:
+    """The history in the folder of this user's state (XDG); for a user without a home, of this conversation only."""
     state = os.environ.get("XDG_STATE_HOME", "")
-    folder = Path(state) if state.startswith("/") else Path.home() / ".local" / "state"
-    return folder / "antiphon" / "chat_history"
+    try:
+        folder = Path(state) if state.startswith("/") else Path.home() / ".local" / "state"
+    except RuntimeError:
+        return InMemoryHistory()
+    return HistoryFile(folder / "antiphon" / "chat_history")
 
 
 class HistoryFile(History):

@@ -33,6 +33,9 @@ from antiphon.errors import AntiphonError, Invalid
 
 TWICE_S = 2.0
 """How long after a key the same key means more (Esc: stop everything; Ctrl+C: leave), in seconds."""
+REPLACED_S = 1.0
+"""How long a typed answer is refused after another client has answered the question that was shown, in seconds: it
+was meant for that one."""
 ACTIONS_MAX = 50
 """Maximum number of requests that are under way at once; further ones are refused."""
 WELCOME = "Type a message, or /help. Esc stops an answer, Ctrl+D leaves."
@@ -61,6 +64,8 @@ class Talk:
         self._tasks: set[asyncio.Task[None]] = set()
         self._editing: Editing | None = None
         self._asked: tuple[tuple[str, int], tuple[str, ...]] = ("", 0), ()
+        self._decided = ""
+        self._replaced_at = float("-inf")
         self._leaving = asyncio.Event()
         self._hint = ""
         self._hint_until = 0.0
@@ -167,8 +172,21 @@ class Talk:
             return self._actions.run(typed)
         asked = self.open_calls.asked
         if asked and not text.startswith("//") and (decision := asking.decide(asked[0], text)) is not None:
+            if self._is_replaced(asked[0]):
+                self.error("Another program answered that question. Read the next one, and press Enter again.")
+                return False
             return self.decide(asked[0], decision)
         return self.send(typed.argument)
+
+    def _is_replaced(self, call: dict[str, Any]) -> bool:
+        """Whether a question that another client answered was on the screen until a moment ago."""
+        self._note_question(call["tool_call_id"])
+        return self.clock() - self._replaced_at < REPLACED_S
+
+    def _note_question(self, call_id: str) -> None:
+        """What is asked now, before it is drawn."""
+        if self._asked[0][0] not in ("", call_id, self._decided):
+            self._replaced_at = self.clock()
 
     def decide(self, call: dict[str, Any], decision: asking.Reply) -> bool:
         """Act on a decision. Returns whether it is accepted."""
@@ -179,6 +197,7 @@ class Talk:
             case asking.EditArguments(text):
                 self.edit(text, Editing(call=call))
             case _:
+                self._decided = call["tool_call_id"]
                 self.act(self._send_decision(call, decision))
         return True
 
@@ -314,11 +333,14 @@ class Talk:
     def _question(self) -> tuple[str, ...]:
         asked = self.open_calls.asked
         if not asked:
+            self._note_question("")
+            self._asked = ("", 0), ()
             return ()
         if self._editing is not None and self._editing.call is not None:
             return ("Edit the arguments.", "Enter allows the call with them · Esc does not")
         key = (asked[0]["tool_call_id"], len(asked))
         if self._asked[0] != key:  # not in every frame: arguments may be long
+            self._note_question(key[0])
             self._asked = key, tuple(asking.question_lines(asked[0], len(asked) - 1))
         return self._asked[1]
 

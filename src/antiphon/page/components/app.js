@@ -31,6 +31,7 @@ export function App() {
     shownSection.value;
     isInboxShown.value;
     isListOpen.value = false;
+    overlay.value = '';
   });
   useFocusAfterNavigation();
   if (shareSecret) return html`<${Shared} secret=${shareSecret} />`;

@@ -5,6 +5,7 @@ import { Component } from '../vendor/preact.js';
 import { useMemo } from '../vendor/preact-hooks.js';
 import { highlighted, highlighter, languageOf } from '../markdown.js';
 import { CopyButton } from './copy.js';
+import { Diagram } from './diagram.js';
 import { Deferred } from './deferred.js';
 import { html } from './html.js';
 
@@ -17,6 +18,9 @@ export function Code({ section, isOpen, isDeferred }) {
   const language = languageOf(info);
   const text = () => chunks.join('').replace(/\n$/, '');
   const isLong = chunks.length > CHUNKS_WHOLE_MAX;
+  if (language === 'mermaid' && !isOpen && !isLong) {
+    return html`<${Diagram} text=${text()}><div class="code-text"><pre><code class="hljs">${text()}</code></pre></div><//>`;
+  }
   return html`<div class="code" data-testid="code">
     <div class="code-head">
       <span>${headWords(language)}</span>
@@ -28,9 +32,8 @@ export function Code({ section, isOpen, isDeferred }) {
   </div>`;
 }
 
-/** What is said of a code's language. A diagram is shown as its source: drawing it would need a library of megabytes. */
-export const headWords = (language) =>
-  language === 'mermaid' ? 'mermaid: the source of a diagram' : language || 'text';
+/** What is said of a code's language. */
+export const headWords = (language) => language || 'text';
 
 const heightOf = (text) => (text.split('\n').length + 1) * LINE_PX;
 

@@ -7,6 +7,7 @@ import { editMessage, retry } from '../turn_commands.js';
 import { editedId } from '../editing.js';
 import { costWords, timeWords, tokenWords } from '../figures.js';
 import { useFocusLeft } from '../focus.js';
+import { isOfAgent } from '../models.js';
 import { modelWords } from '../providers.js';
 import { figuresOf, itemsOf } from '../rows.js';
 import { unsentText } from '../unsent.js';
@@ -120,7 +121,7 @@ function Foot({ row, canRetry, isReadOnly }) {
     <${ForkButton} message=${row.messages.at(-1)} isReadOnly=${isReadOnly} />
     <${VersionPager} after=${row.question?.id} />
     <span class="meta">
-      ${figures.model && html`<span class="foot-model">${modelWords(figures.model)}</span>`}
+      ${figures.model && !isOfAgent(figures.model) && html`<span class="foot-model">${modelWords(figures.model)}</span>`}
       <time datetime=${figures.at}>${timeWords(figures.at)}</time>
       ${tokens > 0 && html`<span title=${title} data-testid="tokens">${tokenWords(tokens)}</span>`}
     </span>

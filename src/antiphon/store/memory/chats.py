@@ -11,7 +11,7 @@ from typing import Any
 from antiphon.core.facts import ChatCreated, Entry, MessageQueued, kind_of
 from antiphon.core.model import Chat
 from antiphon.core.parts import Role
-from antiphon.ports import PAGE_BYTES_MAX, Append, Appended, Ended, Listed, Mark, Receipt, Version
+from antiphon.ports import PAGE_BYTES_MAX, SEQ_MAX, Append, Appended, Ended, Listed, Mark, Receipt, Version
 from antiphon.store.checksum import checksum_of
 from antiphon.store.memory.chat import MemoryChat, stored_entry
 from antiphon.store.memory.files import MemoryFiles
@@ -98,10 +98,10 @@ class MemoryChats(MemoryLeases, MemoryInbox, MemoryFiles, MemoryUsage, MemorySha
             size += len(encode_fact(entries[-1].fact)) + len(entries[-1].content or b"")
         return tuple(entries)
 
-    async def newest_entry(self, chat_id: str, kind: str, *, after_seq: int) -> Entry | None:
+    async def newest_entry(self, chat_id: str, kind: str, *, after_seq: int, upto: int = SEQ_MAX) -> Entry | None:
         stored = self._chats.get(chat_id)
         newer = itertools.takewhile(lambda entry: entry.seq > after_seq, reversed(stored.entries)) if stored else ()
-        return next((entry for entry in newer if kind_of(entry.fact) == kind), None)
+        return next((entry for entry in newer if entry.seq <= upto and kind_of(entry.fact) == kind), None)
 
     async def oldest_entry(self, chat_id: str, kind: str, *, after_seq: int) -> Entry | None:
         stored = self._chats.get(chat_id)

@@ -10,6 +10,7 @@ from antiphon.core.model import Chat
 from antiphon.core.parts import Role
 from antiphon.ports import (
     PAGE_BYTES_MAX,
+    SEQ_MAX,
     ConfigRow,
     Due,
     FileBytes,
@@ -62,8 +63,8 @@ class PostgresReads:
     async def read_entries(self, chat_id: str, after_seq: int, *, limit: int, bytes_max: int) -> tuple[Entry, ...]:
         return tuple(entry_of(row) for row in await self._rows("read_entries", chat_id, after_seq, limit, bytes_max))
 
-    async def newest_entry(self, chat_id: str, kind: str, *, after_seq: int) -> Entry | None:
-        row = await self._row("newest_entry", chat_id, after_seq, kind)
+    async def newest_entry(self, chat_id: str, kind: str, *, after_seq: int, upto: int = SEQ_MAX) -> Entry | None:
+        row = await self._row("newest_entry", chat_id, after_seq, kind, upto)
         return entry_of(row) if row else None
 
     async def oldest_entry(self, chat_id: str, kind: str, *, after_seq: int) -> Entry | None:

@@ -75,9 +75,9 @@ SELECT seq, at, body, status, draft, more, hidden_by, content FROM (
 ) AS summed WHERE size_before < $4 ORDER BY seq;
 
 -- name: newest_entry
--- The newest fact of a kind after a seq, without content. (chat_id, after, kind)
+-- The newest fact of a kind after a seq and up to another one, without content. (chat_id, after, kind, upto)
 SELECT seq, at, body, status, draft, more, 0, NULL::bytea FROM facts
-WHERE chat_id = $1 AND seq > $2 AND kind = $3 ORDER BY seq DESC LIMIT 1;
+WHERE chat_id = $1 AND seq > $2 AND seq <= $4 AND kind = $3 ORDER BY seq DESC LIMIT 1;
 
 -- name: oldest_entry
 -- The oldest fact of a kind after a seq, without content. (chat_id, after, kind)
@@ -632,8 +632,10 @@ FROM usage_days WHERE owner_id = $1 AND day = $2;
 DELETE FROM usage_days WHERE day < $1;
 
 -- name: insert_share
+-- Changes nothing if the link exists: a write whose answer was lost is repeated.
 -- (share_id, chat_id, owner_id, secret_hash)
 INSERT INTO shares (share_id, chat_id, owner_id, secret_hash, created_at) VALUES ($1, $2, $3, $4, store_now_us())
+ON CONFLICT (share_id) DO UPDATE SET share_id = excluded.share_id
 RETURNING share_id, chat_id, owner_id, created_at;
 
 -- name: find_share

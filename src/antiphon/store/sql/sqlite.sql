@@ -116,9 +116,9 @@ LEFT JOIN contents c ON c.chat_id = f.chat_id AND c.seq = f.content_seq
 WHERE f.chat_id = ? AND f.seq > ? ORDER BY f.seq LIMIT ?;
 
 -- name: newest_entry
--- The newest fact of a kind after a seq, without content. (chat_id, after, kind)
+-- The newest fact of a kind after a seq and up to another one, without content. (chat_id, after, upto, kind)
 SELECT seq, at, body, status, draft, more, 0, NULL FROM facts
-WHERE chat_id = ? AND seq > ? AND json_extract(body, '$.type') = ? ORDER BY seq DESC LIMIT 1;
+WHERE chat_id = ? AND seq > ? AND seq <= ? AND json_extract(body, '$.type') = ? ORDER BY seq DESC LIMIT 1;
 
 -- name: oldest_entry
 -- The oldest fact of a kind after a seq, without content. (chat_id, after, kind)

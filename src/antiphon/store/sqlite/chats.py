@@ -12,7 +12,7 @@ import msgspec
 from antiphon.core.facts import Entry
 from antiphon.core.model import Chat
 from antiphon.core.parts import Role
-from antiphon.ports import PAGE_BYTES_MAX, Append, Appended, Clock, FileBytes, Listed, Mark, Receipt, Version
+from antiphon.ports import PAGE_BYTES_MAX, SEQ_MAX, Append, Appended, Clock, FileBytes, Listed, Mark, Receipt, Version
 from antiphon.store.checksum import checksum_of
 from antiphon.store.rows import chat_of, entry_of, fitting, versions_of
 from antiphon.store.sqlite.append import SqliteAppender
@@ -56,8 +56,8 @@ class SqliteChats(SqliteDatabase):
 
         return await self._read(job)
 
-    async def newest_entry(self, chat_id: str, kind: str, *, after_seq: int) -> Entry | None:
-        row = await self._row("newest_entry", chat_id, after_seq, kind)
+    async def newest_entry(self, chat_id: str, kind: str, *, after_seq: int, upto: int = SEQ_MAX) -> Entry | None:
+        row = await self._row("newest_entry", chat_id, after_seq, upto, kind)
         return entry_of(row) if row else None
 
     async def oldest_entry(self, chat_id: str, kind: str, *, after_seq: int) -> Entry | None:

@@ -96,7 +96,7 @@ function Default({ configs, fallback, onChanged }) {
 
 /** Which model answers as long as none is chosen. */
 const startedWords = ({ default: name }) =>
-  name === DEMO_MODEL ? 'The demo model' : `${name}, as the server was started`;
+  !name ? 'Up to the agent' : name === DEMO_MODEL ? 'The demo model' : `${name}, as the server was started`;
 
 function Provider({ provider, onChanged }) {
   const [isEditing, setEditing] = useState(false);

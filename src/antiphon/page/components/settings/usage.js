@@ -98,7 +98,7 @@ const orderOf = (field) => (a, b) => (field === 'day' ? b.day.localeCompare(a.da
 
 /** Sums by `field`: day or model. */
 const Table = ({ rows, currency, field, title, words }) => html`
-  <div class="table-frame" tabindex="0" role="region" aria-label=${`Usage by ${field}`}><table data-testid=${`usage-by-${field}`}>
+  <div class="usage-table" tabindex="0" role="region" aria-label=${`Usage by ${field}`}><table data-testid=${`usage-by-${field}`}>
     <thead><tr><th scope="col">${title}</th><th scope="col">Answers</th><th scope="col">Tokens in</th><th scope="col">Tokens out</th>
       ${currency && html`<th scope="col">Cost</th>`}</tr></thead>
     <tbody>${sumsBy(rows, field)
