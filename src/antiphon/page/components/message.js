@@ -32,11 +32,22 @@ const OUTCOMES = {
 /** `row` is one of rows.js; `live`: its running tool calls; `hasFoot`: the answer is finished; `canRetry`: last, earlier
  *  or ''. Rendered again only when one of these changes. */
 export class Message extends Component {
-  shouldComponentUpdate(next) {
-    return Object.keys({ ...this.props, ...next }).some((key) => next[key] !== this.props[key]);
+  shouldComponentUpdate(next, state) {
+    return state !== this.state || Object.keys({ ...this.props, ...next }).some((key) => next[key] !== this.props[key]);
   }
 
-  render({ row, live, hasFoot, canRetry, isReadOnly }) {
+  // A fault in one message must not stop the whole chat.
+  componentDidCatch(error) {
+    console.error(error);
+    this.setState({ hasFailed: true });
+  }
+
+  render(props, { hasFailed }) {
+    if (hasFailed) return html`<${Raw} row=${props.row} />`;
+    return this.shown(props);
+  }
+
+  shown({ row, live, hasFoot, canRetry, isReadOnly }) {
     if (row.kind === 'user') return html`<${Question} row=${row} isReadOnly=${isReadOnly} />`;
     if (row.kind === 'assistant') {
       return html`<${Answer} row=${row} live=${live} hasFoot=${hasFoot} canRetry=${canRetry} isReadOnly=${isReadOnly} />`;
@@ -46,6 +57,12 @@ export class Message extends Component {
     </article>`;
   }
 }
+
+/** A message that could not be shown as it is meant: its texts. */
+const Raw = ({ row }) => html`<article class="message ${row.kind}" ...${names(row.message ?? {})}>
+  <p class="meta">This message could not be shown as it is meant. This is its text.</p>
+  <pre class="plain">${textOf(row.message?.content ?? row.parts)}</pre>
+</article>`;
 
 const names = (message) => ({ 'data-testid': 'message', 'data-role': message.role, 'data-id': message.id });
 
