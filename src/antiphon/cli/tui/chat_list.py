@@ -72,6 +72,12 @@ class ChatList(OptionList):
         if rows:
             assert isinstance(rows, tuple)
             self.show(list(rows), str(current))
+        self.call_after_refresh(self._end_empty_scroll)
+
+    def _end_empty_scroll(self) -> None:
+        """A list that was hidden had no height, so each of its rows was scrolled to; now there may be room for all."""
+        if self.scroll_y > self.max_scroll_y or not self.max_scroll_y:
+            self.scroll_to(y=self.max_scroll_y, animate=False)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         event.stop()
