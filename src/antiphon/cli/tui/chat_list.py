@@ -58,7 +58,8 @@ class ChatList(OptionList):
         self.set_options([_option(row, width, is_current=row.key == current_key) for row in rows])
         key = before.key if before is not None and self.has_focus else current_key
         self.highlight_key(key)
-        self.scroll_to(y=min(top, self.max_scroll_y), animate=False)
+        fits = len(rows) <= self.size.height
+        self.scroll_to(y=0 if fits else min(top, self.max_scroll_y), animate=False)
 
     def highlight_key(self, key: str) -> None:
         """Highlight a row, if it is listed."""
@@ -72,12 +73,18 @@ class ChatList(OptionList):
         if rows:
             assert isinstance(rows, tuple)
             self.show(list(rows), str(current))
-        self.call_after_refresh(self._end_empty_scroll)
+        self.call_after_refresh(self._scroll_as_needed)
 
-    def _end_empty_scroll(self) -> None:
-        """A list that was hidden had no height, so each of its rows was scrolled to; now there may be room for all."""
-        if self.scroll_y > self.max_scroll_y or not self.max_scroll_y:
-            self.scroll_to(y=self.max_scroll_y, animate=False)
+    def scroll_to_highlight(self, top: bool = False) -> None:
+        """A hidden list has no height: it is scrolled when it is shown."""
+        if self.size.height:
+            super().scroll_to_highlight(top)
+
+    def _scroll_as_needed(self) -> None:
+        if len(self._rows) <= self.size.height:
+            self.scroll_to(y=0, animate=False, force=True)
+        else:
+            self.scroll_to_highlight()
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         event.stop()
