@@ -12,7 +12,7 @@ import hashlib
 import os
 import tarfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Protocol
@@ -89,7 +89,7 @@ class MemberReader:
         """Read the rest of the member and what fills its last block."""
         for _ in self.pieces():
             pass
-        _read_exactly(self._stream, -self.size % _BLOCK)
+        _read_zeros(self._stream, -self.size % _BLOCK)
 
 
 def iter_members(stream: Readable) -> Iterator[MemberReader]:
@@ -105,6 +105,7 @@ def iter_members(stream: Readable) -> Iterator[MemberReader]:
         member = MemberReader(stream, header.name, header.size)
         yield member
         member.skip_rest()
+    _read_zeros(stream, _BLOCK)  # the second one of the end mark
     while rest := stream.read(PIECE_BYTES):  # to the end, where gzip has its checksum
         if rest.strip(b"\0"):
             raise Invalid("FILE", "it has more bytes after its end: the backup is damaged")
@@ -117,20 +118,30 @@ def _read_exactly(stream: Readable, size: int) -> bytes:
     return block
 
 
+def _read_zeros(stream: Readable, size: int) -> None:
+    if _read_exactly(stream, size).strip(b"\0"):
+        raise Invalid("FILE", "it has bytes where none belong: the backup is damaged")
+
+
 @contextmanager
-def open_archive(path: Path) -> Iterator[tuple[Readable, IO[bytes]]]:
-    """The content of an archive as a stream, compressed or not, and the file itself (for its position).
+def open_archive(path: Path) -> Iterator[tuple[Readable, Callable[[], int]]]:
+    """The content of an archive as a stream, compressed or not, and a function that returns how much of the
+    file was read, in bytes.
 
     Raises `Invalid` in the block if the compressed data is damaged."""
     with path.open("rb") as file:
         magic = file.read(len(_GZIP_MAGIC))
         file.seek(0)
+
+        def position() -> int:
+            return os.lseek(file.fileno(), 0, os.SEEK_CUR)
+
         if magic != _GZIP_MAGIC:
-            yield file, file
+            yield file, position
             return
         try:
             with gzip.GzipFile(fileobj=file, mode="rb") as stream:
-                yield stream, file
+                yield stream, position
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise Invalid("FILE", "its compressed data is cut off or damaged: the backup is incomplete") from error
 

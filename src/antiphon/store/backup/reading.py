@@ -36,7 +36,7 @@ def read_archive(path: Path, consume: Consume, on_progress: Callable[[str, int, 
             must be removed.
     """
     total, found, manifest = path.stat().st_size, dict[str, Member](), None
-    with open_archive(path) as (stream, file):
+    with open_archive(path) as (stream, position):
         for member in iter_members(stream):
             if manifest is not None:
                 raise Invalid("FILE", f"{member.name!r} follows the manifest: the backup is damaged")
@@ -48,7 +48,7 @@ def read_archive(path: Path, consume: Consume, on_progress: Callable[[str, int, 
             if len(found) >= MEMBERS_MAX:
                 raise Invalid("FILE", f"it has more than {MEMBERS_MAX:,} files")
             digest = hashlib.sha256()
-            consume(member.name, _digesting(member, digest, lambda: on_progress("reading", file.tell(), total)))
+            consume(member.name, _digesting(member, digest, lambda: on_progress("reading", position(), total)))
             found[member.name] = Member(size=member.size, sha256=digest.hexdigest())
     if manifest is None:
         raise Invalid("FILE", "it has no manifest: it is not a backup, or it is incomplete")
