@@ -113,3 +113,11 @@ test('a long text is split in slices of time', () => {
   assert.ok(rounds > 10);
   assert.equal(whole(grow(text)), text);
 });
+
+test('a fence closes code at the end of the text, without an end of line', () => {
+  for (const mark of ['```', '~~~~']) {
+    const { sections } = split(`one\n\n${mark}js\nx = 1\n${mark}`);
+    assert.deepEqual(sections.at(-1), { kind: 'code', info: 'js', chunks: ['x = 1\n'], isClosed: true });
+  }
+  assert.equal(split('```\nx\n``').sections.at(-1).isClosed, false);
+});

@@ -173,6 +173,18 @@ def test_what_a_model_writes_is_shown_and_never_run(page: Any, server: Server) -
     assert "<script>document.title = 'pwned'</script>" in answer.inner_text()
 
 
+def test_a_message_that_cannot_be_shown_leaves_the_others_shown(page: Any, server: Server) -> None:
+    """As one of a newer server may be."""
+    broken = message(3, "assistant", "the text of it")
+    broken["content"].append({"type": "text", "text": {"new": "form"}})
+    server.messages = [message(2, "user", "hello"), broken, message(5, "user", "and now?")]
+    server.streams = [server.resync()]
+    page.goto(f"{ORIGIN}/#/chat/{CHAT}")
+    page.get_by_text("This message could not be shown as it is meant.").wait_for()
+    page.get_by_text("the text of it").wait_for()
+    page.get_by_text("and now?").wait_for()
+
+
 def test_the_token_is_removed_from_the_address_and_sent_once(page: Any, server: Server) -> None:
     server.is_signed_in = False
     page.goto(f"{ORIGIN}/#token=good")

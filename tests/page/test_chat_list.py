@@ -120,7 +120,7 @@ async def test_chats_are_found_pinned_labelled_and_deleted_by_keyboard(tab: Tab,
     await page.get_by_label("Search chats").fill("tICK")
     await expect(tab.chat_list.get_by_role("link")).to_have_count(1)
     await page.get_by_label("Search chats").fill("no such chat")
-    await page.get_by_text("No chat matches.").wait_for()
+    await page.get_by_text("No chat has this title or label.").wait_for()
     await page.get_by_label("Search chats").focus()
     await keyboard.press("Escape")
     await expect(tab.chat_list.get_by_role("link")).to_have_count(3)

@@ -183,3 +183,39 @@ def test_the_value_of_a_structured_answer_is_shown_as_json_and_nothing_of_it_run
     assert "<b>bill</b>" in shown.locator("summary").inner_text()
     assert '"sum": 3' in shown.locator("pre").inner_text()
     assert shown.locator("img").count() == 0
+
+
+def test_two_texts_with_the_same_words_have_their_own_links(page: Any, server: Server) -> None:
+    texts = [f"See [the page], a[constructor].\n\n[the page]: https://{name}.example/" for name in ("one", "two")]
+    show(page, server, *texts)
+    links = page.locator(".markdown a")
+    assert [link.get_attribute("href") for link in links.all()] == ["https://one.example/", "https://two.example/"]
+    assert page.locator(".markdown").first.inner_text().strip() == "See the page, a[constructor]."
+
+
+def test_a_text_that_is_nested_too_deeply_is_shown_as_it_was_written(page: Any, server: Server) -> None:
+    deep = ">" * 3000 + " the end"
+    show(page, server, f"before\n\n{deep}", "after")
+    assert "the end" in page.locator(".markdown").first.inner_text()
+    assert page.locator(".markdown").last.inner_text().strip() == "after"
+
+
+def test_all_that_is_held_is_printed_and_no_button(page: Any, server: Server) -> None:
+    server.messages = [message(n, "user" if n % 2 == 0 else "assistant", f"word {n}\n\n" * 9) for n in range(2, 80)]
+    server.messages[-1] = message(79, "assistant", "\n\n".join(f"line {n} " + "x " * 900 for n in range(20)))
+    server.streams = [server.resync()]
+    page.goto(f"{ORIGIN}/#/chat/{CHAT}")
+    page.get_by_text("line 19").wait_for()
+    shown = page.get_by_test_id("message")
+    before = shown.count()
+    assert before < 40
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert shown.count() == 78
+    text = page.get_by_test_id("transcript").inner_text()
+    assert all(f"word {n}" in text for n in range(2, 79))
+    assert all(f"line {n} " in text for n in range(20))
+    assert page.locator("button:visible").all_inner_texts() == []
+    page.emulate_media(media="screen")
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    wait_sync(lambda: shown.count() < 40)

@@ -65,6 +65,7 @@ export async function requestUntilAnswered(method, pathAndQuery, body, { onDelay
       if (!isWorthIt || !isWanted()) throw error;
       onDelay?.(error);
       await sleep(error.fields?.retry_after_ms ?? backoff_ms(tries, RETRY_DELAY_MAX_MS));
+      if (!isWanted()) throw error;
     }
   }
 }

@@ -4,6 +4,7 @@ import { batch, computed, signal } from './vendor/signals.js';
 import { path, request, requestUntilAnswered, url } from './api.js';
 import { openChildren } from './children.js';
 import { dropChat, updateListedChat, wasRemoved } from './chats.js';
+import { editedId } from './editing.js';
 import { markChatRead } from './inbox.js';
 import { report } from './notice.js';
 import { openStream } from './stream.js';
@@ -63,6 +64,7 @@ export function closeChat() {
   openId.value = streamState.value = view.value = null;
   history.value = emptyHistory();
   isAtEnd.value = true;
+  editedId.value = 0; // another chat may have a message with this id
   openChildren(null);
   interruptedTurn.value = 0;
   readUpTo = 0;

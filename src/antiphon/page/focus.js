@@ -25,3 +25,15 @@ export function focusIfLost(...selectors) {
       ?.focus();
   });
 }
+
+/** When a part disappears with the focus in it, the first of `selectors` that exists gets the focus. Not on a touch
+ *  screen, where that would open the keyboard. `part` is a ref. */
+export function useFocusLeft(part, ...selectors) {
+  useLayoutEffect(
+    () => () => {
+      const hasFocus = part.current?.contains(document.activeElement);
+      if (hasFocus && matchMedia('(pointer: fine)').matches) focusIfLost(...selectors);
+    },
+    [],
+  );
+}

@@ -11,7 +11,7 @@ import { startKeys } from './keys.js';
 import { startOffline } from './offline.js';
 import { clearArrived, outbox, resumeOutbox } from './outbox.js';
 import { shareSecret, shownChatId } from './route.js';
-import { loadIdentity, session, startSession } from './session.js';
+import { loadIdentity, ownerId, session, startSession } from './session.js';
 import { startSetup } from './setup.js';
 
 // A new chat is shown when its first message is sent; it can be watched once the server has created it.
@@ -28,7 +28,7 @@ effect(() => {
 });
 effect(() => (watchedId.value ? openChat(watchedId.value) : closeChat()));
 effect(() => {
-  if (session.value === 'in') resumeOutbox();
+  if (session.value === 'in' && ownerId.value) resumeOutbox(); // what was not sent yet is this owner's
 });
 effect(() => {
   if (view.value) clearArrived(openId.peek(), view.value);

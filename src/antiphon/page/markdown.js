@@ -77,24 +77,51 @@ const sanitized = (html) =>
 
 // --- blocks -----------------------------------------------------------------------------------------
 
-/** The blocks of a section's text as tokens. `links` are the definitions of the whole text. */
+/** The blocks of a section's text as tokens, each with `names`: what its references may mean. `links` are the definitions
+ *  of the whole text. */
 export function blocksOf(text, links) {
   const lexer = new Lexer(marked.defaults);
-  Object.assign(lexer.tokens.links, links);
-  return lexer.lex(text).filter((token) => token.type !== 'space' && token.type !== 'def');
+  lexer.tokens.links = Object.assign(Object.create(null), links); // so that "[constructor]" is no link
+  const tokens = readable(() => lexer.lex(text)) ?? [{ type: 'unreadable', raw: text }];
+  const own = tokens.filter((token) => token.type === 'def').map((token) => token.raw);
+  const names = `${nameOf(links)} ${own.join('')}`;
+  return tokens
+    .filter((token) => token.type !== 'space' && token.type !== 'def')
+    .map((token) => Object.assign(token, { names: token.raw.includes('[') ? names : '' }));
+}
+
+/** `work()`, or undefined for a text that is nested too deeply (thousands of quotes): it is shown as it was written. */
+function readable(work) {
+  try {
+    return work();
+  } catch (error) {
+    if (error instanceof RangeError) return undefined;
+    throw error;
+  }
+}
+
+const linkNames = new WeakMap(); // by the links of a text, which are never changed: a name
+let named = 0;
+
+function nameOf(links) {
+  if (!Object.keys(links).length) return '';
+  if (!linkNames.has(links)) linkNames.set(links, String((named += 1)));
+  return linkNames.get(links);
 }
 
 const CACHED_MAX = 2000;
-const cached = new Map(); // by the block's text: unchanged blocks of a growing section are not parsed again
+const CACHED_CHARS_MAX = 20_000; // of a block; only one with an image in it is longer
+const cached = new Map(); // by the block's text and links: unchanged blocks of a growing section are not parsed again
 
 /** The sanitised HTML of a block. */
-export function blockHtml(token, links) {
-  const key = `${highlighter.value ? 1 : 0}${Object.keys(links).length} ${token.raw}`;
+export function blockHtml(token) {
+  const key = `${highlighter.value ? 1 : 0} ${token.names} ${token.raw}`;
   let html = cached.get(key);
   if (html === undefined) {
-    html = sanitized(marked.parser([token]));
+    html = token.type === 'unreadable' ? null : readable(() => sanitized(marked.parser([token])));
+    html ??= `<p>${escape(token.raw)}</p>`;
     if (cached.size >= CACHED_MAX) cached.clear();
-    cached.set(key, html);
+    if (token.raw.length <= CACHED_CHARS_MAX) cached.set(key, html);
   }
   return html;
 }

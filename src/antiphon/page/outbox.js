@@ -7,6 +7,7 @@ import { attachedFiles, partsOf } from './attachments.js';
 import { updateChats } from './chats.js';
 import { notice } from './notice.js';
 import { show, shownChatId } from './route.js';
+import { session } from './session.js';
 import { load, save } from './storage.js';
 import { unsentText } from './unsent.js';
 
@@ -53,16 +54,17 @@ function deliver(item) {
 }
 
 async function deliverNow(item) {
-  const isWanted = () => outbox.peek().some((other) => other.id === item.id);
+  const isHeld = () => outbox.peek().some((other) => other.id === item.id);
+  const isWanted = () => session.peek() === 'in' && isHeld(); // another owner may sign in next
   const onDelay = (error) => change(item.id, { problem: error.message });
   try {
+    if (!isWanted()) return;
     const answer = await requestUntilAnswered('POST', ...requestOf(item), { isWanted, onDelay });
     change(item.id, { seq: answer.seq, problem: undefined });
     if (item.isNew) updateChats([answer]);
   } catch (error) {
-    if (!isWanted()) return;
+    if (!isWanted()) return; // taken back, or (401) it continues after signing in
     change(item.id, { problem: error.message });
-    if (error.status === 401) return; // continues after signing in
     notice.value = error.message;
     giveUp(item);
   } finally {

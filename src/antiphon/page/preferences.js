@@ -44,4 +44,9 @@ effect(() => {
   if (theme === 'system') delete dataset.theme;
   else dataset.theme = theme;
   dataset.textSize = textSize;
+  for (const bar of document.querySelectorAll('meta[name=theme-color]')) {
+    bar.dataset.media ??= bar.media; // of a phone's bar: that of the system, or of the chosen theme
+    const isChosen = theme === 'system' ? null : bar.dataset.media.includes(theme);
+    bar.media = isChosen === null ? bar.dataset.media : isChosen ? 'all' : 'not all';
+  }
 });

@@ -163,7 +163,7 @@ class Scanner {
     const found = line.includes(']:') && DEFINITION.exec(line);
     if (!found || this.definitions >= DEFINITIONS_MAX) return;
     const label = found[1].toLowerCase().replace(/\s+/g, ' ');
-    if (this.links[label]) return;
+    if (Object.hasOwn(this.links, label)) return;
     this.definitions += 1;
     this.links = { ...this.links, [label]: { href: found[2], title: found[3] } };
   }
@@ -217,7 +217,11 @@ class Scanner {
   }
 
   sections() {
-    if (this.code) return [...this.closed, this.codeSection(false, this.text.slice(this.code.start))];
+    if (this.code) {
+      const isClosed = isEndOf(this.text.slice(this.at), this.code.mark); // a text may end without an end of line
+      const rest = this.text.slice(this.code.start, isClosed ? this.at : undefined);
+      return [...this.closed, this.codeSection(isClosed, rest)];
+    }
     const text = this.isInNote ? '' : this.prefix + this.text.slice(this.start);
     return text.trim() ? [...this.closed, this.open(text)] : this.closed.slice();
   }

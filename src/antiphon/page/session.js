@@ -3,6 +3,7 @@
 import { signal } from './vendor/signals.js';
 import { forgetAll } from './kept_chats.js';
 import { ApiError, request, requestUntilAnswered, whenSignedOut } from './api.js';
+import { clearStorage, load, save } from './storage.js';
 
 /** 'checking' | 'in' | 'out' */
 export const session = signal('checking');
@@ -33,9 +34,9 @@ export async function startSession() {
 export async function signIn(token) {
   signInProblem.value = '';
   try {
-    const { admin, owner_id } = await request('POST', '/session', { token });
-    isAdmin.value = admin;
-    ownerId.value = owner_id;
+    const identity = await request('POST', '/session', { token });
+    otherTabs?.postMessage(identity);
+    if (!(await recognize(identity))) return;
     session.value = 'in';
   } catch (error) {
     session.value = 'out';
@@ -44,14 +45,37 @@ export async function signIn(token) {
   }
 }
 
+/** Takes over who is signed in. If this tab was another owner's, what it holds is not to be sent, shown or stored: the
+ *  page starts again without it. Returns whether it goes on. */
+async function recognize({ admin, owner_id }) {
+  if (load('owner', owner_id) !== owner_id) {
+    await leave();
+    return false;
+  }
+  save('owner', owner_id);
+  isAdmin.value = admin;
+  ownerId.value = owner_id;
+  return true;
+}
+
+// The cookie is that of all tabs: a sign-in in one of them changes who the others are.
+const otherTabs = globalThis.BroadcastChannel && new BroadcastChannel('antiphon.session');
+if (otherTabs) otherTabs.onmessage = ({ data }) => session.peek() === 'in' && recognize(data);
+
+/** Deletes what this tab has stored, and starts the page again. */
+async function leave() {
+  session.value = 'checking'; // ends the streams, and what is being sent again and again
+  clearStorage();
+  await forgetAll();
+  location.replace(location.pathname);
+}
+
 /** Loads whether an admin is signed in, if the session was started by the cookie. */
 export async function loadIdentity() {
   if (isAdmin.peek() !== null) return;
   const isWanted = () => session.peek() === 'in';
   try {
-    const { admin, owner_id } = await requestUntilAnswered('GET', '/session', undefined, { isWanted });
-    isAdmin.value = admin;
-    ownerId.value = owner_id;
+    await recognize(await requestUntilAnswered('GET', '/session', undefined, { isWanted }));
   } catch (error) {
     if (!(error instanceof ApiError)) throw error; // a 401 shows the sign-in form
   }
@@ -60,7 +84,5 @@ export async function loadIdentity() {
 /** Ends the session and deletes what this tab has stored. */
 export async function signOut() {
   await request('DELETE', '/session');
-  sessionStorage.clear();
-  await forgetAll();
-  location.replace(location.pathname);
+  await leave();
 }

@@ -11,8 +11,22 @@ export function load(key, otherwise) {
   }
 }
 
+let isClosed = false;
+
+/** Deletes all of it, before the page is left: nothing is stored after that. */
+export function clearStorage() {
+  isClosed = true;
+  memory.clear();
+  try {
+    sessionStorage.clear();
+  } catch {
+    // blocked: nothing was stored
+  }
+}
+
 export function save(key, value) {
-  const isEmpty = value === '' || value === null || value.length === 0;
+  if (isClosed) return;
+  const isEmpty = value === '' || (value ?? null) === null || value.length === 0;
   try {
     if (isEmpty) sessionStorage.removeItem(`antiphon.${key}`);
     else sessionStorage.setItem(`antiphon.${key}`, JSON.stringify(value));

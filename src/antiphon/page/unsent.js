@@ -5,7 +5,7 @@ import { load, save } from './storage.js';
 
 const texts = new Map();
 
-/** The signal of a chat's unsent text. */
+/** The signal of a chat's unsent text; with `<chat>.<message>`, of the change of a message. */
 export function unsentText(chatId) {
   const key = `unsent.${chatId ?? 'new'}`;
   if (!texts.has(key)) {

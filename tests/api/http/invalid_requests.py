@@ -35,7 +35,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "send_message": {"content": "x", "when_busy": "queue", "client_message_id": "c", "model": ""},
     "edit_message": {"content": "x", "clear_queue": True},
     "retry": {"turn_id": 2},
-    "fork_chat": {"message_id": 2, "as_of": 9, "id": "0b6c9cbe-8b1f-4d8e-9d0e-6f6f3d7f4c02", "title": "t"},
+    "fork_chat": {"message_id": 2, "as_of": 9, "id": None, "title": "t"},
     "edit_queued": {"content": "x"},
     "move_queued": {"before": None},
     "interrupt": {"turn_id": 2, "clear_queue": False},

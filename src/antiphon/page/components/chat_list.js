@@ -52,7 +52,7 @@ function Empty({ rows }) {
   if (rows.length) return null;
   if (isListLoading.value) return html`<p class="empty" role="status">${words ? 'Searching…' : 'Loading…'}</p>`;
   if (words.trim() || label) {
-    const text = isArchived ? 'No archived chat matches.' : 'No chat matches.';
+    const text = isArchived ? 'No archived chat has this title or label.' : 'No chat has this title or label.';
     return html`<p class="empty" role="status">${text}</p>
       <button type="button" class="quiet wide" onClick=${() => setFilter({ isArchived: !isArchived })}>
         ${isArchived ? 'Search the other chats' : 'Search the archive'}

@@ -8,6 +8,7 @@ import { isStopping, stop, view as openView } from '../chat.js';
 import { stopEverything } from '../turn_commands.js';
 import { editedId } from '../editing.js';
 import { chosenModel } from '../models.js';
+import { useFocusLeft } from '../focus.js';
 import { notice } from '../notice.js';
 import { send } from '../outbox.js';
 import { unsentText } from '../unsent.js';
@@ -61,7 +62,7 @@ export function Composer({ chatId, view }) {
         <${ModelPicker} chatId=${chatId} chat=${view?.chat} />
         ${isBusyNow && html`<${WhenBusy} onChosen=${() => area.current?.focus()} />`}
         <span class="grow"></span>
-        ${isBusyNow && html`<${Stop} view=${view} />`}
+        ${isBusyNow && html`<${Stop} view=${view} area=${area} />`}
         <button class="send" data-testid="send" aria-label="Send" title=${sendTitle(isReady)} disabled=${isEmpty || !isReady}>
           <${Icon} name="send" />
         </button>
@@ -132,15 +133,22 @@ function FilePicker({ onChosen }) {
     <input type="file" multiple hidden ref=${input} aria-label="Files" data-testid="files" onChange=${onChange} />`;
 }
 
-function Stop({ view }) {
+// The buttons are disabled by what they do, and disappear with the answer: the text gets their focus.
+function Stop({ view, area }) {
+  const both = useRef(null);
+  useFocusLeft(both, '#composer-text');
+  const then = (action) => () => {
+    if (matchMedia('(pointer: fine)').matches) area.current?.focus();
+    action();
+  };
   const words = isStopping.value ? 'Stopping…' : 'Stop';
-  return html`${
+  return html`<span class="contents" ref=${both}>${
     view.queue.length > 0 &&
     html`<button type="button" class="stop-all quiet" data-testid="stop-all" disabled=${!view.turnId}
-      title="Stops the answer and takes the waiting messages back into the text" onClick=${stopEverything}>Stop everything</button>`
+      title="Stops the answer and takes the waiting messages back into the text" onClick=${then(stopEverything)}>Stop everything</button>`
   }
   <button type="button" class="stop" data-testid="stop" title="Stop (Escape)" aria-label=${words}
-    disabled=${!view.turnId || isStopping.value} onClick=${stop}><${Icon} name="stop" /></button>`;
+    disabled=${!view.turnId || isStopping.value} onClick=${then(stop)}><${Icon} name="stop" /></button></span>`;
 }
 
 function fitHeight(area) {

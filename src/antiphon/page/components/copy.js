@@ -1,18 +1,24 @@
 // Copying text, and the button that does it.
 
 import { useState } from '../vendor/preact-hooks.js';
+import { notice } from '../notice.js';
 import { Icon, html } from './html.js';
 
 const COPIED_MS = 1500;
 
 /** Copies text; the clipboard API is missing on a page served over plain HTTP to another machine. */
 export async function copyText(text) {
-  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  try {
+    if (navigator.clipboard) return await navigator.clipboard.writeText(text);
+  } catch {
+    // not allowed here; the other way may be
+  }
   const area = Object.assign(document.createElement('textarea'), { value: text });
   document.body.append(area);
   area.select();
-  document.execCommand('copy');
+  const isDone = document.execCommand('copy');
   area.remove();
+  if (!isDone) notice.value = 'The browser did not allow copying.';
 }
 
 /** `text()` is what is copied; `words`: the button says "Copy" beside its icon. */

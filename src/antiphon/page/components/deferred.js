@@ -1,6 +1,7 @@
 // A part of a long text: outside of a margin around the viewport, it is an empty box of its height.
 
 import { useLayoutEffect, useRef, useState } from '../vendor/preact-hooks.js';
+import { isPrinting } from '../printing.js';
 import { html } from './html.js';
 
 const MARGIN_PX = 900;
@@ -52,7 +53,7 @@ export function Deferred({ isDeferred, estimate, body }) {
   const box = useRef(null);
   const [isWithin, setWithin] = useState(!isDeferred);
   const within = useRef(isWithin);
-  const isShown = isWithin || !isDeferred;
+  const isShown = isWithin || !isDeferred || isPrinting.value;
   useLayoutEffect(() => {
     if (!isDeferred) return undefined;
     const element = box.current;

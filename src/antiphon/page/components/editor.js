@@ -4,12 +4,32 @@ import { useLayoutEffect, useRef, useState } from '../vendor/preact-hooks.js';
 import { html } from './html.js';
 
 /** `onSave(text)` returns whether it succeeded; then, or on cancel, `onClose()` is called. `problemOf(text)` is a sentence
- *  on what is wrong with the text, or ''. */
-export function Editor({ text, label = 'Text', yes, hint, canBeEmpty = false, problemOf = () => '', onSave, onClose }) {
-  const [value, setValue] = useState(text);
+ *  on what is wrong with the text, or ''. `onLost(text)` gets a changed text whose editor disappears before that; `unsent`
+ *  is a signal that stores it instead. */
+export function Editor({ text, label = 'Text', yes, hint, canBeEmpty = false, problemOf = () => '', unsent, onSave, onClose, onLost }) {
+  const [value, setText] = useState(unsent?.peek() || text);
+  const setValue = (typed) => {
+    if (unsent) unsent.value = typed === text ? '' : typed;
+    setText(typed);
+  };
   const [problem, setProblem] = useState('');
   const [isBusy, setBusy] = useState(false);
   const area = useRef(null);
+  const changed = useRef('');
+  changed.current = value === text ? '' : value;
+  const life = useRef({ isSaving: false, isGone: false }).current;
+  useLayoutEffect(
+    () => () => {
+      life.isGone = true;
+      if (changed.current && !life.isSaving) onLost?.(changed.current);
+    },
+    [],
+  );
+  const close = () => {
+    changed.current = '';
+    if (unsent) unsent.value = '';
+    onClose();
+  };
   useLayoutEffect(() => {
     const holder = area.current.closest('[data-id]');
     area.current.focus();
@@ -21,14 +41,18 @@ export function Editor({ text, label = 'Text', yes, hint, canBeEmpty = false, pr
     setProblem(found);
     if (found || isBusy || !(canBeEmpty || value.trim())) return;
     setBusy(true);
-    if (await onSave(value)) onClose();
+    life.isSaving = true;
+    const isSaved = await onSave(value);
+    life.isSaving = false;
+    if (isSaved) close();
+    else if (life.isGone) onLost?.(value);
     else setBusy(false);
   };
   const onKeyDown = (event) => {
     if (event.isComposing) return;
     if (event.key === 'Escape') {
       event.stopPropagation(); // here it closes the editor; otherwise it interrupts the answer
-      onClose();
+      close();
     } else if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) submit(event);
   };
   const rows = Math.min(12, value.split('\n').length + 1);
@@ -38,7 +62,7 @@ export function Editor({ text, label = 'Text', yes, hint, canBeEmpty = false, pr
     ${problem && html`<p class="problem" role="alert">${problem}</p>`}
     <div class="row end">
       ${hint && html`<span class="hint">${hint}</span>`}
-      <button type="button" onClick=${onClose}>Cancel</button>
+      <button type="button" onClick=${close}>Cancel</button>
       <button class="primary" disabled=${isBusy || !(canBeEmpty || value.trim())}>${yes}</button>
     </div>
   </form>`;

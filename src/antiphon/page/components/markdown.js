@@ -64,7 +64,7 @@ class Section extends Component {
 function Blocks({ text, links, notes }) {
   highlighter.value; // the blocks are rendered again when it is loaded
   return blocksOf(text, links).map(
-    (token, index) => html`<${Block} key=${index} __html=${blockHtml(token, links)} notes=${notes} />`,
+    (token, index) => html`<${Block} key=${index} __html=${blockHtml(token)} notes=${notes} />`,
   );
 }
 

@@ -1,13 +1,16 @@
 // One row of the transcript: a question or an answer, with its parts, tags and actions.
 
 import { Component } from '../vendor/preact.js';
-import { areEarlier } from '../chat.js';
+import { useRef } from '../vendor/preact-hooks.js';
+import { areEarlier, openId } from '../chat.js';
 import { editMessage, retry } from '../turn_commands.js';
 import { editedId } from '../editing.js';
 import { costWords, timeWords, tokenWords } from '../figures.js';
+import { useFocusLeft } from '../focus.js';
 import { isOfAgent } from '../models.js';
 import { modelWords } from '../providers.js';
 import { figuresOf, itemsOf } from '../rows.js';
+import { unsentText } from '../unsent.js';
 import { fork } from '../versions.js';
 import { textOf } from '../view.js';
 import { CopyButton } from './copy.js';
@@ -29,11 +32,22 @@ const OUTCOMES = {
 /** `row` is one of rows.js; `live`: its running tool calls; `hasFoot`: the answer is finished; `canRetry`: last, earlier
  *  or ''. Rendered again only when one of these changes. */
 export class Message extends Component {
-  shouldComponentUpdate(next) {
-    return Object.keys({ ...this.props, ...next }).some((key) => next[key] !== this.props[key]);
+  shouldComponentUpdate(next, state) {
+    return state !== this.state || Object.keys({ ...this.props, ...next }).some((key) => next[key] !== this.props[key]);
   }
 
-  render({ row, live, hasFoot, canRetry, isReadOnly }) {
+  // A fault in one message must not stop the whole chat.
+  componentDidCatch(error) {
+    console.error(error);
+    this.setState({ hasFailed: true });
+  }
+
+  render(props, { hasFailed }) {
+    if (hasFailed) return html`<${Raw} row=${props.row} />`;
+    return this.shown(props);
+  }
+
+  shown({ row, live, hasFoot, canRetry, isReadOnly }) {
     if (row.kind === 'user') return html`<${Question} row=${row} isReadOnly=${isReadOnly} />`;
     if (row.kind === 'assistant') {
       return html`<${Answer} row=${row} live=${live} hasFoot=${hasFoot} canRetry=${canRetry} isReadOnly=${isReadOnly} />`;
@@ -43,6 +57,12 @@ export class Message extends Component {
     </article>`;
   }
 }
+
+/** A message that could not be shown as it is meant: its texts. */
+const Raw = ({ row }) => html`<article class="message ${row.kind}" ...${names(row.message ?? {})}>
+  <p class="meta">This message could not be shown as it is meant. This is its text.</p>
+  <pre class="plain">${textOf(row.message?.content ?? row.parts)}</pre>
+</article>`;
 
 const names = (message) => ({ 'data-testid': 'message', 'data-role': message.role, 'data-id': message.id });
 
@@ -55,7 +75,8 @@ function Question({ row, isReadOnly }) {
   const save = (changed) => editMessage(message.id, withText(message.content, changed));
   if (isEditing) {
     return html`<article class="message user" aria-label="You" ...${names(message)}>
-      <${Editor} text=${text} yes="Send again" hint="What follows it is replaced." onSave=${save}
+      <${Editor} text=${text} yes="Send again" hint="What follows it is replaced."
+        unsent=${unsentText(`${openId.peek()}.${message.id}`)} onSave=${save}
         onClose=${() => setEditing(false)} />
     </article>`;
   }
@@ -113,7 +134,7 @@ function Foot({ row, canRetry, isReadOnly }) {
       .join('\n');
   return html`<div class="foot" data-testid="foot">
     <${CopyButton} text=${text} />
-    ${canRetry && html`<${IconButton} name="retry" label="Try again" onClick=${() => tryAgain(row, canRetry)} />`}
+    ${canRetry && html`<${RetryButton} row=${row} canRetry=${canRetry} />`}
     <${ForkButton} message=${row.messages.at(-1)} isReadOnly=${isReadOnly} />
     <${VersionPager} after=${row.question?.id} />
     <span class="meta">
@@ -122,6 +143,14 @@ function Foot({ row, canRetry, isReadOnly }) {
       ${tokens > 0 && html`<span title=${title} data-testid="tokens">${tokenWords(tokens)}</span>`}
     </span>
   </div>`;
+}
+
+function RetryButton({ row, canRetry }) {
+  const holder = useRef(null);
+  useFocusLeft(holder, '#composer-text');
+  return html`<span class="contents" ref=${holder}>
+    <${IconButton} name="retry" label="Try again" onClick=${() => tryAgain(row, canRetry)} />
+  </span>`;
 }
 
 const ForkButton = ({ message, isReadOnly }) =>

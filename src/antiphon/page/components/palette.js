@@ -37,8 +37,10 @@ export function Palette() {
     if (event.key === 'ArrowDown') setChosen((index + 1) % Math.max(1, items.length));
     else if (event.key === 'ArrowUp') setChosen((index - 1 + items.length) % Math.max(1, items.length));
     else if (event.key === 'Enter') items[index] && run(items[index]);
-    else if (event.key === 'Escape') close(); // else the search field would only be emptied
-    else return;
+    else if (event.key === 'Escape') {
+      event.stopPropagation(); // by itself it would only clear the field, and outside of the palette it stops the answer
+      close();
+    } else return;
     event.preventDefault();
   };
   const onInput = (event) => {

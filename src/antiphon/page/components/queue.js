@@ -1,7 +1,11 @@
 // The queued messages, in the order of delivery. They are moved by dragging, by buttons, or with Alt+↑ and Alt+↓.
 
 import { useRef, useState } from '../vendor/preact-hooks.js';
+import { openId } from '../chat.js';
+import { useFocusLeft } from '../focus.js';
+import { notice } from '../notice.js';
 import { deleteQueued, editQueued, moveQueued, promoteQueued } from '../turn_commands.js';
+import { unsentText } from '../unsent.js';
 import { dropTarget, moveTarget, partOfQueue, textOf } from '../view.js';
 import { Editor, withText } from './editor.js';
 import { IconButton, html } from './html.js';
@@ -20,12 +24,15 @@ export function Queue({ queue }) {
 
 function Item({ item, queue, dragged, setDragged }) {
   const [isEditing, setEditing] = useState(false);
+  const chatId = openId.peek();
+  const keepText = (typed) => returnToComposer(chatId, typed);
   const row = useRef(null);
   const text = textOf(item.content);
+  useFocusLeft(row, '.queue [aria-label="Delete"]', '#composer-text');
   if (isEditing) {
     const save = (changed) => editQueued(item.id, withText(item.content, changed));
-    return html`<li data-id=${item.id}><${Editor} text=${text} yes="Save" onSave=${save}
-      onClose=${() => setEditing(false)} /></li>`;
+    return html`<li data-id=${item.id} ref=${row}><${Editor} text=${text} yes="Save" onSave=${save}
+      onClose=${() => setEditing(false)} onLost=${keepText} /></li>`;
   }
   const part = partOfQueue(item);
   const target = dragged && dropTarget(queue, dragged, item.id);
@@ -42,6 +49,13 @@ function Item({ item, queue, dragged, setDragged }) {
     <span class="queued-text" dir="auto">${text || filesWords(item.content)}</span>
     <${Actions} item=${item} queue=${queue} part=${part} onEdit=${() => setEditing(true)} />
   </li>`;
+}
+
+/** A message was sent while it was edited: what was typed is not lost. */
+function returnToComposer(chatId, typed) {
+  const unsent = unsentText(chatId);
+  unsent.value = [typed, unsent.peek()].filter(Boolean).join('\n\n');
+  notice.value = 'The message was sent before the change was saved. What you have typed is in the message box.';
 }
 
 function Actions({ item, queue, part, onEdit }) {

@@ -5,6 +5,7 @@
 // where it was. A row that was never shown has an estimated height; when it is rendered, the anchor corrects the error.
 
 import { useLayoutEffect, useMemo, useReducer, useRef } from '../vendor/preact-hooks.js';
+import { isPrinting } from '../printing.js';
 import { html } from './html.js';
 
 const BOTTOM_PX = 24; // maximum distance that counts as at the bottom
@@ -22,6 +23,7 @@ export function useViewport({ keys, hasLater, onScrolled }) {
   const [, rerender] = useReducer((count) => count + 1, 0);
   const port = useMemo(() => new Viewport(scroller, rerender), []);
   Object.assign(port, { keys, hasLater, onScrolled });
+  isPrinting.value; // rendered again when printing begins and ends
   useLayoutEffect(() => port.settle());
   useLayoutEffect(() => {
     port.resizes.observe(scroller.current);
@@ -71,6 +73,7 @@ class Viewport {
     const shown_px = element?.clientHeight || 800;
     const margin_px = Math.max(shown_px, MARGIN_PX_MIN);
     const count = this.keys.length;
+    if (isPrinting.peek()) return [0, count];
     const place = this.anchor ? this.keys.indexOf(this.anchor.key) : -1;
     if (this.isStuck || (place < 0 && !element)) return [this.reach(count, -1, shown_px + margin_px), count];
     if (place >= 0) {
