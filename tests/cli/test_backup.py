@@ -102,7 +102,7 @@ def test_a_backup_under_load_has_everything_that_was_acknowledged_and_the_restor
 
 def test_a_killed_backup_leaves_no_file_and_the_next_one_succeeds(run: Run, home: Path, large: str) -> None:
     process = Forked(["backup", "killed.tar.gz"], cwd=home, env=environment())
-    partial = home / ".killed.tar.gz.partial"
+    partial = home / ".killed.tar.gz.antiphon-partial"
     archive = partial / "archive"
     wait_until_sync(lambda: process.poll() is not None or archive.exists(), what="the archive is written")
     process.send_signal(signal.SIGSTOP)

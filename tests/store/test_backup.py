@@ -24,7 +24,7 @@ from antiphon.ports import FileQuota, StoredFile
 from antiphon.store.backup.archive import ArchiveWriter
 from antiphon.store.backup.backup import write_archive
 from antiphon.store.backup.manifest import DATABASE, FORMAT, MANIFEST, Manifest, Member, encode_manifest, file_name
-from antiphon.store.backup.partial import open_partial
+from antiphon.store.backup.partial import SUFFIX, open_partial
 from antiphon.store.backup.restore import UNPACKED, restore_archive
 from antiphon.store.sqlite.store import SqliteStore, open_sqlite_store
 from antiphon.testing.stored_chat import StoredChat
@@ -120,12 +120,13 @@ async def test_a_backup_is_only_written_where_there_is_none(store: SqliteStore, 
         with pytest.raises(Invalid, match="exists"):
             partial.publish()
     assert file.read_text() == "of another program"
-    (tmp_path / ".b.tar.partial").mkdir()
-    (tmp_path / ".b.tar.partial" / "archive").write_text("left by a killed process")
+    for name in (".b.tar", ".of yesterday.tar"):
+        (tmp_path / f"{name}{SUFFIX}").mkdir()
+        (tmp_path / f"{name}{SUFFIX}" / "archive").write_text("left by a killed process")
     with open_partial(file, force=True) as partial:
         write_archive(tmp_path / "data", partial, file=file, on_progress=quiet)
         partial.publish()
-    assert not (tmp_path / ".b.tar.partial").exists()
+    assert not list(tmp_path.glob(f".*{SUFFIX}"))
     assert restore_archive(file, tmp_path / "restored", quiet).chats == 0
 
 

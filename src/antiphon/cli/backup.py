@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,6 +49,7 @@ def command(file: Path, data: Path | None, store: str | None, force: bool, no_ch
     from antiphon.store.backup.backup import write_archive
     from antiphon.store.backup.partial import open_partial
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # cleans up as after Ctrl-C
     started = time.monotonic()
     directory = _directory_of(data, store)
     progress = BackupProgress()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import time
 from pathlib import Path
 
@@ -22,12 +23,13 @@ def command(file: Path, data: Path | None, as_json: bool) -> None:
 
     The checksum of everything is compared before anything gets its place: a damaged or incomplete FILE is refused and
     leaves nothing behind. Then start `antiphon serve` on the directory; it continues the turns that were running. It
-    creates a new admin token. Tokens of other owners remain valid; sessions of the web UI, too.
+    creates a new admin token. Tokens that were valid at the time of the backup are valid, also those revoked since.
 
     With --json: {data, chats, files, created_at, seconds}.
     """
     from antiphon.store.backup.restore import restore_archive
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # cleans up as after Ctrl-C
     started = time.monotonic()
     directory = data or Path(DATA)
     progress = BackupProgress()

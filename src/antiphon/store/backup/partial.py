@@ -7,11 +7,13 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from antiphon.errors import Invalid, Unavailable
 from antiphon.store.backup.manifest import DATABASE
+
+SUFFIX = ".antiphon-partial"
 
 
 class PartialBackup:
@@ -46,8 +48,8 @@ def check_target(file: Path, *, force: bool) -> None:
 
 @contextmanager
 def open_partial(file: Path, *, force: bool) -> Iterator[PartialBackup]:
-    """Make the backup `file` in a private folder beside it, which is removed at the end. What a killed backup has
-    left there is removed first.
+    """Make the backup `file` in a private folder beside it, which is removed at the end. What killed
+    backups have left there is removed first.
 
     Raises:
         Invalid: The file exists (and not `force`), or its folder does not.
@@ -56,27 +58,49 @@ def open_partial(file: Path, *, force: bool) -> Iterator[PartialBackup]:
     check_target(file, force=force)
     if not file.parent.is_dir():
         raise Invalid("FILE", f"there is no directory {file.parent}")
-    folder = file.parent / f".{file.name}.partial"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    _remove_leftovers(file.parent)
+    folder = file.parent / f".{file.name}{SUFFIX}"
+    descriptor = _claim(folder)
+    if descriptor is None:
+        raise Unavailable(f"another process is writing {file}; wait for it, or choose another name")
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Unavailable(f"another process is writing {file}; wait for it, or choose another name") from None
-        _clear(folder)
-        try:
-            with full_disk_explained(str(file)):
-                yield PartialBackup(folder, file, force=force)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        with full_disk_explained(str(file)):
+            yield PartialBackup(folder, file, force=force)
     finally:
+        shutil.rmtree(folder, ignore_errors=True)
         os.close(descriptor)
 
 
-def _clear(folder: Path) -> None:
-    for left in folder.iterdir():
-        left.unlink()
+def _claim(folder: Path) -> int | None:
+    """Create the folder and lock it; None while another process holds it. The caller closes the descriptor."""
+    while True:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        descriptor = _lock(folder)
+        if descriptor is None:
+            return None
+        if folder.exists() and os.path.samestat(folder.stat(), os.fstat(descriptor)):
+            return descriptor
+        os.close(descriptor)  # another process has removed it as a leftover, before it was locked
+
+
+def _lock(folder: Path) -> int | None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _remove_leftovers(parent: Path) -> None:
+    """Remove what killed backups have left in this directory, of any name: their locks are free."""
+    for found in parent.glob(f".*{SUFFIX}"):
+        with suppress(OSError):  # not ours
+            descriptor = _lock(found)
+            if descriptor is not None:
+                shutil.rmtree(found, ignore_errors=True)
+                os.close(descriptor)
 
 
 @contextmanager
