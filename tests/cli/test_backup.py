@@ -101,10 +101,19 @@ def test_a_backup_under_load_has_everything_that_was_acknowledged_and_the_restor
 
 
 def test_a_killed_backup_leaves_no_file_and_the_next_one_succeeds(run: Run, home: Path, large: str) -> None:
-    process = Forked(["backup", "killed.tar.gz"], cwd=home, env=environment())
     partial = home / ".killed.tar.gz.antiphon-partial"
-    archive = partial / "archive"
-    wait_until_sync(lambda: process.poll() is not None or archive.exists(), what="the archive is written")
+
+    def start() -> Forked:
+        process = Forked(["backup", "killed.tar.gz"], cwd=home, env=environment())
+        archive = partial / "archive"
+        wait_until_sync(lambda: process.poll() is not None or archive.exists(), what="the archive is written")
+        return process
+
+    terminated = start()
+    terminated.terminate()
+    assert terminated.wait(DEADLINE_S) == 1
+    assert not partial.exists()
+    process = start()
     process.send_signal(signal.SIGSTOP)
     busy = run("backup", "killed.tar.gz")
     process.kill()
