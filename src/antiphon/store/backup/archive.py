@@ -15,10 +15,11 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 from antiphon.errors import Invalid, Unavailable
 from antiphon.store.backup.manifest import Member
+from antiphon.store.sqlite.file_bytes import SYNC_BYTES
 
 PIECE_BYTES = 1024 * 1024
 """How many bytes are read and written at once."""
@@ -150,15 +151,36 @@ def open_archive(path: Path) -> Iterator[tuple[Readable, Callable[[], int]]]:
 def create_archive(path: Path, *, compressed: bool) -> Iterator[ArchiveWriter]:
     """Create the file, readable only by its owner, and make it durable at the end of the block."""
     with open(path, "xb", opener=_private) as file:
+        synced = _SyncedFile(file)
         if compressed:
-            with gzip.GzipFile(filename="", fileobj=file, mode="wb", compresslevel=GZIP_LEVEL) as stream:
+            with gzip.GzipFile(filename="", fileobj=synced, mode="wb", compresslevel=GZIP_LEVEL) as stream:
                 yield (writer := ArchiveWriter(stream))
                 writer.finish()
         else:
-            yield (writer := ArchiveWriter(file))
+            yield (writer := ArchiveWriter(synced))
             writer.finish()
         file.flush()
         os.fsync(file.fileno())
+
+
+class _SyncedFile:
+    """Writes to a file, and syncs it every SYNC_BYTES: one long sync at the end would delay every commit of an
+    instance on the same disk."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._unsynced = 0
+
+    def write(self, piece: bytes, /) -> int:
+        self._unsynced += len(piece)
+        if self._unsynced >= SYNC_BYTES:
+            self.flush()
+            os.fdatasync(self._file.fileno())
+            self._unsynced = 0
+        return self._file.write(piece)
+
+    def flush(self) -> None:
+        self._file.flush()
 
 
 def _private(path: str, flags: int) -> int:
