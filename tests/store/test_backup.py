@@ -23,7 +23,17 @@ from antiphon.errors import Invalid, Unavailable
 from antiphon.ports import FileQuota, StoredFile
 from antiphon.store.backup.archive import ArchiveWriter
 from antiphon.store.backup.backup import write_archive
-from antiphon.store.backup.manifest import DATABASE, FORMAT, MANIFEST, Manifest, Member, encode_manifest, file_name
+from antiphon.store.backup.manifest import (
+    DATABASE,
+    FORMAT,
+    MANIFEST,
+    MANIFEST_SUM,
+    Manifest,
+    Member,
+    encode_manifest,
+    file_name,
+    sum_of_manifest,
+)
 from antiphon.store.backup.partial import SUFFIX, open_partial
 from antiphon.store.backup.restore import UNPACKED, restore_archive
 from antiphon.store.sqlite.store import SqliteStore, open_sqlite_store
@@ -121,13 +131,19 @@ async def test_a_backup_is_only_written_where_there_is_none(store: SqliteStore, 
             partial.publish()
     assert file.read_text() == "of another program"
     for name in (".b.tar", ".of yesterday.tar"):
-        (tmp_path / f"{name}{SUFFIX}").mkdir()
+        (tmp_path / f"{name}{SUFFIX}").mkdir(mode=0o700)
         (tmp_path / f"{name}{SUFFIX}" / "archive").write_text("left by a killed process")
     with open_partial(file, force=True) as partial:
         write_archive(tmp_path / "data", partial, file=file, on_progress=quiet)
         partial.publish()
     assert not list(tmp_path.glob(f".*{SUFFIX}"))
     assert restore_archive(file, tmp_path / "restored", quiet).chats == 0
+    shared = tmp_path / f".b.tar{SUFFIX}"
+    shared.mkdir()
+    shared.chmod(0o777)
+    with pytest.raises(Unavailable, match="belongs to another user"), open_partial(file, force=True):
+        pass
+    assert shared.exists()
 
 
 async def test_files_in_another_place_and_newer_databases_are_refused(store: SqliteStore, tmp_path: Path) -> None:
@@ -154,7 +170,8 @@ def tar_of(*members: tuple[str, bytes], manifest: Manifest | None = None) -> byt
         format=FORMAT, antiphon="1", schema_version=1, created_at="", chats=0, files=0, members=written
     )
     content = encode_manifest(found)
-    writer.add(MANIFEST, len(content), [content], modified_s=0)
+    for name, last in ((MANIFEST, content), (MANIFEST_SUM, sum_of_manifest(content))):
+        writer.add(name, len(last), [last], modified_s=0)
     writer.finish()
     return stream.getvalue()
 
@@ -188,6 +205,7 @@ HOSTILE = {
     "a device": special_tar(type=tarfile.CHRTYPE, devmajor=1, devminor=3),
     "a name of 4,000 characters": special_tar(name="x" * 4000),
     "no manifest": special_tar(),
+    "a manifest without its checksum": tar_of((DATABASE, b"a"), (MANIFEST, b"{}")),
     "a manifest of another backup": tar_of((DATABASE, b"y"), manifest=NEWER),
     "a newer schema": tar_of((DATABASE, b"x"), manifest=NEWER),
     "a newer format": tar_of((DATABASE, b"x"), manifest=msgspec.structs.replace(NEWER, format=FORMAT + 1)),

@@ -51,9 +51,7 @@ class ArchiveWriter:
 
     def add(self, name: str, size: int, pieces: Iterable[bytes], *, modified_s: int) -> Member:
         """Write a member of exactly `size` bytes. Raises `Unavailable` if `pieces` have more or fewer."""
-        header = tarfile.TarInfo(name)
-        header.size, header.mode, header.mtime = size, 0o600, modified_s
-        self._stream.write(header.tobuf(tarfile.GNU_FORMAT, "ascii"))
+        self._stream.write(_header(name, size, modified_s))
         digest, written = hashlib.sha256(), 0
         for piece in pieces:
             digest.update(piece)
@@ -103,6 +101,10 @@ def iter_members(stream: Readable) -> Iterator[MemberReader]:
             raise Invalid("FILE", "it is not a backup, or it is damaged") from error
         if header.type not in _TYPES or header.size < 0:
             raise Invalid("FILE", f"it is not a backup of Antiphon: {header.name!r} is not a plain file")
+        if _header(header.name, header.size, int(header.mtime)) != block:
+            raise Invalid(
+                "FILE", f"the header of {header.name!r} is damaged, or was not written by `antiphon backup`"
+            )
         member = MemberReader(stream, header.name, header.size)
         yield member
         member.skip_rest()
@@ -110,6 +112,12 @@ def iter_members(stream: Readable) -> Iterator[MemberReader]:
     while rest := stream.read(PIECE_BYTES):  # to the end, where gzip has its checksum
         if rest.strip(b"\0"):
             raise Invalid("FILE", "it has more bytes after its end: the backup is damaged")
+
+
+def _header(name: str, size: int, modified_s: int) -> bytes:
+    header = tarfile.TarInfo(name)
+    header.size, header.mode, header.mtime = size, 0o600, modified_s
+    return header.tobuf(tarfile.GNU_FORMAT, "ascii", "backslashreplace")
 
 
 def _read_exactly(stream: Readable, size: int) -> bytes:

@@ -33,11 +33,13 @@ from antiphon.store.backup.manifest import (
     DATABASE,
     FORMAT,
     MANIFEST,
+    MANIFEST_SUM,
     MEMBERS_MAX,
     Manifest,
     Member,
     encode_manifest,
     file_name,
+    sum_of_manifest,
 )
 from antiphon.store.backup.partial import PartialBackup
 from antiphon.store.migrate import schema_version
@@ -172,7 +174,8 @@ def _add_database(archive: ArchiveWriter, database: Path, files: _FileCopies) ->
         removed=tuple(sorted(files.members.keys() - files.named)),
     )
     content = encode_manifest(manifest)
-    archive.add(MANIFEST, len(content), [content], modified_s=int(now))
+    for name, last in ((MANIFEST, content), (MANIFEST_SUM, sum_of_manifest(content))):
+        archive.add(name, len(last), [last], modified_s=int(now))
     return manifest
 
 

@@ -1,11 +1,12 @@
 """The manifest of a backup: what is in the archive, with the size and the SHA-256 of each member.
 
-It is the last member, because only the last snapshot of the database decides which files belong to the backup. An
-archive that was cut short therefore has none, and is refused.
+It follows the other members, because only the last snapshot of the database decides which files belong to the backup.
+After it comes its own checksum. An archive that was cut short therefore lacks it, and is refused.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 import msgspec
@@ -18,6 +19,8 @@ FORMAT = 1
 """The version of the archive's format. Readers refuse a newer one."""
 DATABASE = "antiphon.db"
 MANIFEST = "manifest.json"
+MANIFEST_SUM = "manifest.json.sha256"
+"""The member after the manifest: its checksum, as `sha256sum` writes it. It ends a complete archive."""
 MEMBERS_MAX = 1_000_000
 """Maximum number of members of an archive."""
 MANIFEST_BYTES_MAX = 256 * 1024 * 1024
@@ -59,6 +62,11 @@ def is_member_name(name: str) -> bool:
 
 def encode_manifest(manifest: Manifest) -> bytes:
     return msgspec.json.encode(manifest)
+
+
+def sum_of_manifest(content: bytes) -> bytes:
+    """The content of the member MANIFEST_SUM."""
+    return f"{hashlib.sha256(content).hexdigest()}  {MANIFEST}\n".encode()
 
 
 def decode_manifest(content: bytes) -> Manifest:

@@ -14,6 +14,7 @@ from antiphon.errors import Invalid, Unavailable
 from antiphon.store.backup.manifest import DATABASE
 
 SUFFIX = ".antiphon-partial"
+"""How the names of such folders end."""
 
 
 class PartialBackup:
@@ -53,7 +54,7 @@ def open_partial(file: Path, *, force: bool) -> Iterator[PartialBackup]:
 
     Raises:
         Invalid: The file exists (and not `force`), or its folder does not.
-        Unavailable: Another process makes the same backup.
+        Unavailable: Another process makes the same backup, or another user has a folder of that name.
     """
     check_target(file, force=force)
     if not file.parent.is_dir():
@@ -64,10 +65,14 @@ def open_partial(file: Path, *, force: bool) -> Iterator[PartialBackup]:
     if descriptor is None:
         raise Unavailable(f"another process is writing {file}; wait for it, or choose another name")
     try:
-        with full_disk_explained(str(file)):
-            yield PartialBackup(folder, file, force=force)
+        if not _is_private(descriptor):
+            raise Unavailable(f"{folder} belongs to another user; choose another directory")
+        try:
+            with full_disk_explained(str(file)):
+                yield PartialBackup(folder, file, force=force)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
         os.close(descriptor)
 
 
@@ -99,8 +104,16 @@ def _remove_leftovers(parent: Path) -> None:
         with suppress(OSError):  # not ours
             descriptor = _lock(found)
             if descriptor is not None:
-                shutil.rmtree(found, ignore_errors=True)
+                if _is_private(descriptor):
+                    shutil.rmtree(found, ignore_errors=True)
                 os.close(descriptor)
+
+
+def _is_private(descriptor: int) -> bool:
+    """Whether only this user may use the folder. In a directory that all users may write, another one could have
+    created it to read or replace what is written there."""
+    status = os.fstat(descriptor)
+    return status.st_uid == os.geteuid() and not status.st_mode & 0o077
 
 
 @contextmanager

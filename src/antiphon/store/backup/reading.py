@@ -12,11 +12,13 @@ from antiphon.store.backup.manifest import (
     DATABASE,
     MANIFEST,
     MANIFEST_BYTES_MAX,
+    MANIFEST_SUM,
     MEMBERS_MAX,
     Manifest,
     Member,
     decode_manifest,
     is_member_name,
+    sum_of_manifest,
 )
 
 Consume = Callable[[str, Iterator[bytes]], None]
@@ -35,14 +37,14 @@ def read_archive(path: Path, consume: Consume, on_progress: Callable[[str, int, 
         Invalid: It is not a backup, is incomplete, or a member is not what was backed up. What `consume` has written
             must be removed.
     """
-    total, found, manifest = path.stat().st_size, dict[str, Member](), None
+    total, found, last = path.stat().st_size, dict[str, Member](), dict[str, bytes]()
     with open_archive(path) as (stream, position):
         for member in iter_members(stream):
-            if manifest is not None:
-                raise Invalid("FILE", f"{member.name!r} follows the manifest: the backup is damaged")
-            if member.name == MANIFEST:
-                manifest = _read_manifest(member)
+            if member.name == _LAST[len(last)]:
+                last[member.name] = _read_whole(member)
                 continue
+            if last:
+                raise Invalid("FILE", f"{member.name!r} follows the manifest: the backup is damaged")
             if not is_member_name(member.name) or member.name in found:
                 raise Invalid("FILE", f"it is not a backup of Antiphon: it contains {member.name!r}")
             if len(found) >= MEMBERS_MAX:
@@ -50,8 +52,9 @@ def read_archive(path: Path, consume: Consume, on_progress: Callable[[str, int, 
             digest = hashlib.sha256()
             consume(member.name, _digesting(member, digest, lambda: on_progress("reading", position(), total)))
             found[member.name] = Member(size=member.size, sha256=digest.hexdigest())
-    if manifest is None:
+    if len(last) < 2:
         raise Invalid("FILE", "it has no manifest: it is not a backup, or it is incomplete")
+    manifest = _checked_manifest(last[MANIFEST], last[MANIFEST_SUM])
     _compare(manifest, found)
     return manifest
 
@@ -63,10 +66,20 @@ def _digesting(member: MemberReader, digest: hashlib._Hash, report: Callable[[],
         report()
 
 
-def _read_manifest(member: MemberReader) -> Manifest:
+_LAST = (MANIFEST, MANIFEST_SUM, "")
+"""The members after the others, in this order."""
+
+
+def _read_whole(member: MemberReader) -> bytes:
     if member.size > MANIFEST_BYTES_MAX:
         raise Invalid("FILE", "its manifest is too large: the backup is damaged")
-    return decode_manifest(b"".join(member.pieces()))
+    return b"".join(member.pieces())
+
+
+def _checked_manifest(content: bytes, checksum: bytes) -> Manifest:
+    if sum_of_manifest(content) != checksum:
+        raise Invalid("FILE", "its manifest is not what was backed up: the backup is damaged")
+    return decode_manifest(content)
 
 
 def _compare(manifest: Manifest, found: dict[str, Member]) -> None:

@@ -58,6 +58,7 @@ def copy_snapshot(source: Path, target: Path, on_progress: Callable[[int, int], 
         Unavailable: One of the files cannot be read or written.
         OSError: The disk of the copy is full.
     """
+    target.touch(mode=0o600, exist_ok=False)
     try:
         with closing(open_for_reading(source)) as reading, closing(apsw.Connection(str(target))) as writing:
             writing.pragma("synchronous", "off")
