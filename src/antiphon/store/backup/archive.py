@@ -102,9 +102,7 @@ def iter_members(stream: Readable) -> Iterator[MemberReader]:
         if header.type not in _TYPES or header.size < 0:
             raise Invalid("FILE", f"it is not a backup of Antiphon: {header.name!r} is not a plain file")
         if _header(header.name, header.size, int(header.mtime)) != block:
-            raise Invalid(
-                "FILE", f"the header of {header.name!r} is damaged, or was not written by `antiphon backup`"
-            )
+            raise Invalid("FILE", f"the header of {header.name!r} is not as it was written: the backup is damaged")
         member = MemberReader(stream, header.name, header.size)
         yield member
         member.skip_rest()

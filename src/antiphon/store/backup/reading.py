@@ -66,7 +66,7 @@ def _digesting(member: MemberReader, digest: hashlib._Hash, report: Callable[[],
         report()
 
 
-_LAST = (MANIFEST, MANIFEST_SUM, "")
+_LAST = (MANIFEST, MANIFEST_SUM, None)
 """The members after the others, in this order."""
 
 
