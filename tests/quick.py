@@ -52,6 +52,7 @@ FILES = {
         "test_tmux",
         "test_verbs",
     },
+    "cli/tui": {"test_servers", "test_tmux", "test_window"},
     "client": {
         "test_blocking",
         "test_bodies",

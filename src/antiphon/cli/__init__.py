@@ -15,6 +15,7 @@ from antiphon.version import __version__
 VERBS = {
     "serve": "Start an instance: the server, the web UI and the workers.",
     "chat": "Chat with a model in the terminal.",
+    "tui": "Chats of several servers in one window of the terminal.",
     "ls": "List chats, latest change first.",
     "show": "Show a chat's messages.",
     "export": "Write a chat to a file, as JSON or Markdown.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 
@@ -13,18 +14,22 @@ def finished_length(text: str, start: int = 0) -> int:
     A block is finished when a blank line outside of fenced code follows it, and the next line has begun and is not
     indented (an indented line may belong to a list item).
     """
-    finished, fence, was_blank, place = start, "", False, start
+    return max(iter_block_ends(text, start), default=start)
+
+
+def iter_block_ends(text: str, start: int = 0) -> Iterator[int]:
+    """The positions behind each finished block, ascending."""
+    fence, was_blank, place = "", False, start
     while place < len(text):
         end = text.find("\n", place)
         line = text[place:] if end < 0 else text[place:end]
         if was_blank and not fence and line[:1].strip():
-            finished = place
+            yield place
         if end < 0:
             break
         fence = _fence_after(line, fence)
         was_blank = not line.strip()
         place = end + 1
-    return finished
 
 
 def _fence_after(line: str, fence: str) -> str:

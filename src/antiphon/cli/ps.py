@@ -29,7 +29,7 @@ def command(watch: bool, as_json: bool) -> None:
     one object per line.
     """
     while True:
-        shown = asyncio.run(_collect())
+        shown = asyncio.run(collect())
         if watch and not as_json:
             click.clear()
         _print(shown, as_json=as_json)
@@ -38,7 +38,7 @@ def command(watch: bool, as_json: bool) -> None:
         asyncio.run(asyncio.sleep(WATCH_S))
 
 
-async def _collect() -> list[dict[str, Any]]:
+async def collect() -> list[dict[str, Any]]:
     from antiphon.local.discovery import announced
 
     found = announced()
@@ -135,7 +135,7 @@ def _print(shown: list[dict[str, Any]], *, as_json: bool) -> None:
 
 
 def _full_lines(item: dict[str, Any]) -> list[str]:
-    lines = [f"{item['instance_id'][:8]}  {item['role']}  pid {item['pid']}  {_state_of(item)}"]
+    lines = [f"{item['instance_id'][:8]}  {item['role']}  pid {item['pid']}  {state_of(item)}"]
     lines += [f"          {item['data'] or item['host']}"]
     lines += [f"          {'  '.join(_addresses(item))}"]
     lines += [f"          also speaks {', '.join(item['apis'])}"] if item.get("apis") else []
@@ -144,7 +144,7 @@ def _full_lines(item: dict[str, Any]) -> list[str]:
 
 def _short_lines(item: dict[str, Any], width: int) -> list[str]:
     """The same in at most `width` cells a line; of paths and addresses the end is shown."""
-    head = " · ".join((item["role"], _state_of(item), f"pid {item['pid']}"))
+    head = " · ".join((item["role"], state_of(item), f"pid {item['pid']}"))
     lines = [f"{item['instance_id'][:8]}  {fit(head, width - 10)}"]
     lines += ["  " + fit_end(text, width - 2) for text in (str(item["data"] or item["host"]), *_addresses(item))]
     lines += ["  " + fit(f"also speaks {', '.join(item['apis'])}", width - 2)] if item.get("apis") else []
@@ -155,7 +155,7 @@ def _addresses(item: dict[str, Any]) -> list[str]:
     return [text for text in (item["http_url"], item.get("pub_endpoint"), item["rpc_endpoint"]) if text]
 
 
-def _state_of(item: dict[str, Any]) -> str:
+def state_of(item: dict[str, Any]) -> str:
     if item["is_silent"]:
         return "does not respond"
     if item["role"] == "standby":

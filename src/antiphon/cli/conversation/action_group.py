@@ -12,7 +12,7 @@ from antiphon.cli.chat_options import ChatOptions
 from antiphon.cli.conversation import asking
 from antiphon.cli.conversation.open_calls import OpenCalls
 from antiphon.cli.conversation.open_chat import OpenChat
-from antiphon.cli.conversation.prompt_screen import PromptScreen
+from antiphon.cli.conversation.talk_screen import Output
 from antiphon.cli.transcript import Kind, Piece
 from antiphon.client import AsyncClient
 
@@ -34,9 +34,11 @@ class Conversation(Protocol):
     files: AsyncClient | None
     chat: OpenChat
     open_calls: OpenCalls
-    screen: PromptScreen
     rings: bool
     currency: str
+
+    @property
+    def screen(self) -> Output: ...
 
     def open(self, options: ChatOptions) -> None: ...
 

@@ -131,7 +131,8 @@ def _answer(call: dict[str, Any], line: str) -> Answer | Problem:
     try:
         value = typed_answer(line, call)
     except Invalid as error:
-        return Problem(f"The answer must be {error.reason}.")
+        numbers = {"integer": "a whole number", "number": "a number"}
+        return Problem(f"The answer must be {numbers.get(str(_schema(call).get('type')), error.reason)}.")
     schema = _schema(call)
     if schema.get("type") in ("integer", "number"):
         is_number = isinstance(value, int | float) and not isinstance(value, bool)

@@ -19,13 +19,18 @@ FILE_BYTES_MAX = 4_000_000
 
 
 def open_history() -> History:
-    """The history in the folder of this user's state (XDG); for a user without a home, of this conversation only."""
+    """The history in the folder of this user's state; for a user without a home, of this conversation only."""
+    folder = state_folder()
+    return InMemoryHistory() if folder is None else HistoryFile(folder / "chat_history")
+
+
+def state_folder() -> Path | None:
+    """The folder of this user's state (XDG); None: the user has no home."""
     state = os.environ.get("XDG_STATE_HOME", "")
     try:
-        folder = Path(state) if state.startswith("/") else Path.home() / ".local" / "state"
+        return (Path(state) if state.startswith("/") else Path.home() / ".local" / "state") / "antiphon"
     except RuntimeError:
-        return InMemoryHistory()
-    return HistoryFile(folder / "antiphon" / "chat_history")
+        return None
 
 
 class HistoryFile(History):

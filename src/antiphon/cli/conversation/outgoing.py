@@ -48,6 +48,10 @@ class OutgoingQueue:
         self._empty.set()
 
     @property
+    def items(self) -> Sequence[Outgoing]:
+        return tuple(self._waiting)
+
+    @property
     def texts(self) -> list[str]:
         return [item.text for item in self._waiting]
 

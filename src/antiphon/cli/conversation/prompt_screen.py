@@ -145,6 +145,10 @@ class PromptScreen:
     def width(self) -> int:
         return self._app.output.get_size().columns
 
+    @property
+    def text(self) -> str:
+        return self.buffer.text
+
     def print(self, pieces: Iterable[Piece]) -> None:
         """Print final text with the next frame. While nothing can be printed (in the editor), the newest are kept."""
         self._pieces.extend(pieces)

@@ -23,6 +23,7 @@ from antiphon.cli.conversation.open_chat import OpenChat
 from antiphon.cli.conversation.outgoing import Outgoing
 from antiphon.cli.conversation.prompt_screen import Below, PromptScreen
 from antiphon.cli.conversation.status_line import Status
+from antiphon.cli.conversation.talk_screen import TalkScreen
 from antiphon.cli.conversation.usage_count import UsageCount
 from antiphon.cli.liveness import Liveness
 from antiphon.cli.transcript import Kind, Piece, working_words
@@ -44,13 +45,15 @@ WELCOME = "Type a message, or /help. Esc stops an answer, Ctrl+D leaves."
 class Talk:
     """Run `run` until the person leaves, or the chat is deleted. It implements `prompt_keys.Person`."""
 
+    welcome = WELCOME
+
     def __init__(
         self,
         client: AsyncClient,
         options: ChatOptions,
         *,
         files: AsyncClient | None,
-        make_screen: Callable[..., PromptScreen] = PromptScreen,
+        make_screen: Callable[..., TalkScreen] = PromptScreen,
         history: Any,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -72,7 +75,7 @@ class Talk:
         self._stopped_at = self._left_at = float("-inf")
         self._liveness = Liveness(client)
         completer = TalkCompleter({"model": self._actions.model_choices, "open": self._actions.chat_choices}, Path())
-        self.screen = make_screen(
+        self.screen: TalkScreen = make_screen(
             person=self, below=self._below, on_frame=self._on_frame, completer=completer, history=history
         )
         self._failure: BaseException | None = None
@@ -87,7 +90,7 @@ class Talk:
             self.client,
             options,
             files=self.files,
-            on_pieces=self.screen.print,
+            on_pieces=self._on_pieces,
             on_fact=self._on_fact,
             on_refused=self._on_refused,
         )
@@ -100,7 +103,8 @@ class Talk:
 
     async def run(self) -> None:
         """Raises an error after which the chat cannot continue (`NotFound`, `Unauthenticated`)."""
-        self.note(WELCOME)
+        if self.welcome:
+            self.note(self.welcome)
         self._following = asyncio.create_task(self._follow(self.chat))
         drawing = asyncio.create_task(self.screen.run())
         leaving = asyncio.create_task(self._leaving.wait())
@@ -130,6 +134,10 @@ class Talk:
         if chat is self.chat:
             self._leaving.set()
 
+    def _on_pieces(self, pieces: list[Piece]) -> None:
+        """The final text that an event adds."""
+        self.screen.print(pieces)
+
     def _on_fact(self, event: FactEvent | Resync) -> None:
         is_busy = self.chat.transcript.is_busy
         self._usage.on_fact(event, is_busy=is_busy)
@@ -155,7 +163,7 @@ class Talk:
 
     def _on_refused(self, item: Outgoing, error: AntiphonError) -> None:
         self.error(f"Not sent: {error}")
-        if not self.screen.buffer.text:
+        if not self.screen.text:
             self.screen.set_text(item.text)
             if item.edits is not None:
                 self._editing = Editing(message_id=item.edits)

@@ -59,7 +59,7 @@ function KeyStep({ onFound, onCancel }) {
       html`<${Field} label="Name"
       hint="A short name of your choice, for example: acme" value=${fields.name} onInput=${set('name')} />`
     }
-    ${asksAddress && html`<${Field} label="Address" hint="As its documentation gives it, for example https://models.example.com/v1" type="url" value=${fields.base_url} onInput=${set('base_url')} />`}
+    ${asksAddress && html`<${Field} label="Address" hint="As its documentation gives it; it often ends in /v1" type="url" value=${fields.base_url} onInput=${set('base_url')} />`}
     ${
       service.id === 'ollama' &&
       html`<p class="hint">The server calls addresses of its own machine only if it was started with
