@@ -37,6 +37,7 @@ FILES = {
     "cli": {
         "test_approve",
         "test_attach",
+        "test_backup",
         "test_chat",
         "test_chat_once",
         "test_config",

@@ -36,6 +36,8 @@ VERBS = {
     "config": "Configure providers, models and your system prompt.",
     "keys": "Manage the keys for connections over TCP.",
     "migrate": "Migrate a store to this version's schema, or copy it.",
+    "backup": "Back up a data directory, also of a running instance.",
+    "restore": "Make a data directory from a backup.",
     "doctor": "Check the stored chats for damage.",
     "bench": "Measure the speed of this machine.",
 }
