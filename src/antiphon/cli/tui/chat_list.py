@@ -58,8 +58,7 @@ class ChatList(OptionList):
         self.set_options([_option(row, width, is_current=row.key == current_key) for row in rows])
         key = before.key if before is not None and self.has_focus else current_key
         self.highlight_key(key)
-        fits = len(rows) <= self.size.height
-        self.scroll_to(y=0 if fits else min(top, self.max_scroll_y), animate=False)
+        self.scroll_to(y=min(top, self.max_scroll_y), animate=False)
 
     def highlight_key(self, key: str) -> None:
         """Highlight a row, if it is listed."""
@@ -73,18 +72,6 @@ class ChatList(OptionList):
         if rows:
             assert isinstance(rows, tuple)
             self.show(list(rows), str(current))
-        self.call_after_refresh(self._scroll_as_needed)
-
-    def scroll_to_highlight(self, top: bool = False) -> None:
-        """A hidden list has no height: it is scrolled when it is shown."""
-        if self.size.height:
-            super().scroll_to_highlight(top)
-
-    def _scroll_as_needed(self) -> None:
-        if len(self._rows) <= self.size.height:
-            self.scroll_to(y=0, animate=False, force=True)
-        else:
-            self.scroll_to_highlight()
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         event.stop()
