@@ -36,7 +36,7 @@ async def test_what_was_read_last_is_shown_without_the_server(visits: Visits, tm
     server = ServerProcess(tmp_path / "data")
     await server.start()
     visit = await visits(f"http://127.0.0.1:{server.port}", server.token, service_workers="allow")
-    visit.expected += [NO_SERVER, NO_SESSION]
+    visit.expected += [NO_SERVER, NO_SESSION, "The server cannot be reached."]
     tab = await visit.open()
     chat_id = await tab.start_chat("/say An answer that was **read**")
     await tab.wait_idle()
@@ -57,7 +57,8 @@ async def test_what_was_read_last_is_shown_without_the_server(visits: Visits, tm
     await expect(tab.message("assistant", "sent later")).to_be_visible()
     await expect(kept).to_have_count(0)
     await tab.wait_idle()
-    await tab.button("Sign out").click()
+    async with tab.page.expect_navigation():
+        await tab.button("Sign out").click()
     await tab.page.get_by_test_id("sign-in").wait_for()
     assert await tab.page.evaluate(KEPT) == []
     await server.kill()
