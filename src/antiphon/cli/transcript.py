@@ -222,6 +222,7 @@ class Transcript:
         if message["role"] == "user":
             return [Piece(Kind.USER, content_text(content))]
         if message["role"] == "assistant":
+            self.model = clean_line(message.get("model", "")) or self.model  # its deltas may have been missed
             thought = self.thoughts.on_message(content)
             outcome = outcome_text(message)
             self._calls = {
