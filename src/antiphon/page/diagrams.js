@@ -21,6 +21,7 @@ export function drawDiagram(text, isDark) {
   if (!drawn.has(key)) {
     const picture = (last = last.then(() => draw(text, isDark)));
     drawn.set(key, picture);
+    picture.then(({ isLate }) => isLate && drawn.delete(key)); // it is tried again when it is shown again
     if (drawn.size > PICTURES_MAX) drawn.delete(drawn.keys().next().value);
   }
   return drawn.get(key);
@@ -37,7 +38,7 @@ async function draw(text, isDark) {
     return problem ? { problem } : pictureOf(svg);
   } catch {
     closeFrame();
-    return { problem: 'It took too long.' };
+    return { problem: 'It took too long.', isLate: true };
   }
 }
 

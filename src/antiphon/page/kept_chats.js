@@ -4,6 +4,8 @@
 const NAME = 'antiphon';
 const STORE = 'kept';
 const CHATS_MAX = 50;
+/** Entries that are no chats: the list, and the owner. */
+const OTHERS = 2;
 const LISTED_MAX = 200;
 const MESSAGES_MAX = 50;
 /** Maximum size of a kept chat, in characters of JSON. */
@@ -46,6 +48,8 @@ export async function keepView(chatId, { chat, messages, seq, status, hasMore })
   await run('readwrite', (store) =>
     store.put({ key: `chat ${chatId}`, at: Date.now(), chat: { ...chat, seq, status }, messages: kept, isCut }),
   );
+  const count = await run('readonly', (store) => store.count());
+  if (!(count > CHATS_MAX + OTHERS)) return; // reading all of them takes megabytes
   const all = (await run('readonly', (store) => store.getAll())) ?? [];
   const old = all.filter(({ key }) => key.startsWith('chat ')).sort((a, b) => b.at - a.at);
   for (const { key } of old.slice(CHATS_MAX)) await run('readwrite', (store) => store.delete(key));
